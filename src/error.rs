@@ -1,0 +1,242 @@
+//! [`Deconv2dError`]: everything that can be wrong with a transposed convolution's parameters and
+//! tensors, said with what was got, what is legal, and on which axis.
+
+use core::fmt;
+use core::ops::RangeInclusive;
+
+use burn::tensor::{DType, Device, GradientCheckpointingStrategy};
+use thiserror::Error;
+
+use crate::Padding;
+
+/// One of the two spatial axes of an `[n, c, h, w]` tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Axis {
+    /// The rows, `h`.
+    Height,
+    /// The columns, `w`.
+    Width,
+}
+
+impl fmt::Display for Axis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Axis::Height => "height",
+            Axis::Width => "width",
+        })
+    }
+}
+
+/// Why a transposed convolution cannot be set up or applied.
+///
+/// `try_init`, `try_forward`, `try_forward_to`, `output_size` and
+/// [`try_deconv2d`](crate::try_deconv2d) return it; `init`, `forward`, `forward_to` and
+/// [`deconv2d`](crate::deconv2d) panic with its message, as the layers of `burn::nn` do.
+///
+/// # Example
+///
+/// ```
+/// use burn_deconv::{Deconv2dLayerConfig, Padding};
+///
+/// let config = Deconv2dLayerConfig::new([4, 2], [3, 3])
+///     .with_padding(Padding::Explicit(4, 0, 4, 0));
+/// assert_eq!(
+///     config.output_size([3, 3]).unwrap_err().to_string(),
+///     "padding crops 4 + 4 from a full map of height 7: at most 6 at the beginning and 6 in all \
+///      is legal, so that one value is left"
+/// );
+/// ```
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum Deconv2dError {
+    /// A kernel size, stride or dilation of zero.
+    #[error("{parameter} must be at least 1, got 0 on the {axis} axis")]
+    ZeroParameter {
+        /// The parameter's name.
+        parameter: &'static str,
+        /// Where it is zero.
+        axis: Axis,
+    },
+    /// No groups.
+    #[error("groups must be at least 1, got 0")]
+    ZeroGroups,
+    /// No input or no output channels.
+    #[error(
+        "channels must be at least 1 each, got {} in and {} out",
+        .channels[0], .channels[1]
+    )]
+    ZeroChannels {
+        /// `[in, out]`.
+        channels: [usize; 2],
+    },
+    /// `groups` does not divide both channel counts.
+    #[error(
+        "both channel counts must be divisible by groups, got {} in, {} out and groups = {groups}",
+        .channels[0], .channels[1]
+    )]
+    ChannelsNotDivisible {
+        /// `[in, out]`.
+        channels: [usize; 2],
+        /// The number of groups.
+        groups: usize,
+    },
+    /// `padding_out` given with a padding that states its output size itself.
+    #[error(
+        "padding_out goes with Padding::Explicit alone, got {padding_out:?} with \
+         Padding::{padding:?}, which states its output size itself: leave it at [0, 0] (to choose \
+         another output size, call forward_to)"
+    )]
+    PaddingOutNeedsExplicit {
+        /// The `padding_out` got.
+        padding_out: [usize; 2],
+        /// The padding it was given with.
+        padding: Padding,
+    },
+    /// `padding_out` is smaller neither than the stride nor than the dilation.
+    #[error(
+        "padding_out must be smaller than the stride or the dilation, got {padding_out} on the \
+         {axis} axis, where stride = {stride} and dilation = {dilation}: 0 to {} is legal",
+        .stride.max(.dilation) - 1
+    )]
+    PaddingOutTooLarge {
+        /// Where.
+        axis: Axis,
+        /// The `padding_out` got.
+        padding_out: usize,
+        /// The stride on that axis.
+        stride: usize,
+        /// The dilation on that axis.
+        dilation: usize,
+    },
+    /// The initializer cannot fill a bias, which has one dimension.
+    #[error(
+        "Initializer::Orthogonal fills matrices and cannot fill a bias, which has one dimension: \
+         use with_bias(false) or another initializer"
+    )]
+    BiasInitializer,
+    /// The input has another number of channels than the weight takes.
+    #[error(
+        "the input has {got} channels, but the weight {weight:?} ([out, in / groups, k_h, k_w], \
+         groups = {groups}) takes {}",
+        .weight[1].saturating_mul(*.groups)
+    )]
+    InputChannels {
+        /// The input's channels.
+        got: usize,
+        /// The weight's shape, `[out, in / groups, k_h, k_w]`.
+        weight: [usize; 4],
+        /// The number of groups.
+        groups: usize,
+    },
+    /// The bias has another length than there are output channels.
+    #[error("the bias must have one value for each of the {expected} output channels, got {got}")]
+    BiasLength {
+        /// The bias's length.
+        got: usize,
+        /// The output channels.
+        expected: usize,
+    },
+    /// The input map has no rows or no columns.
+    #[error(
+        "the input map must have at least one row and one column, got {axis} 0 in {input:?} ([n, \
+         c, h, w]; an empty batch, n = 0, is legal)"
+    )]
+    EmptyMap {
+        /// Where.
+        axis: Axis,
+        /// The input's shape, `[n, c, h, w]`.
+        input: [usize; 4],
+    },
+    /// The crop leaves nothing of the full map.
+    #[error(
+        "padding crops {} + {} from a full map of {axis} {full}: at most {} at the beginning and \
+         {legal} in all is legal, so that one value is left",
+        .crop.0, .crop.1, .full - 1
+    )]
+    CropTooLarge {
+        /// Where.
+        axis: Axis,
+        /// The full map's length.
+        full: usize,
+        /// What is cropped at the beginning and at the end.
+        crop: (usize, usize),
+        /// The largest legal sum of the two.
+        legal: usize,
+    },
+    /// No crop of the full map has the output size that was asked for.
+    #[error(
+        "requested an output {axis} of {requested}, but legal sizes range from {} to {} for an \
+         input {axis} of {input}",
+        .legal.start(), .legal.end()
+    )]
+    OutputSize {
+        /// Where.
+        axis: Axis,
+        /// The output length asked for.
+        requested: usize,
+        /// The lengths from which a convolution with these parameters leads back to the input.
+        legal: RangeInclusive<usize>,
+        /// The input's length.
+        input: usize,
+    },
+    /// A length on one axis does not fit a `usize`.
+    #[error(
+        "the {axis} of the full map does not fit a usize: an input {axis} of {input} with this \
+         kernel size, stride, dilation and padding is too large"
+    )]
+    AxisOverflow {
+        /// Where.
+        axis: Axis,
+        /// The input's length.
+        input: usize,
+    },
+    /// The weight, the output or a tensor on the way to it has more elements than memory can
+    /// address.
+    #[error("the {tensor} would have the shape {shape:?}, more elements than memory can address")]
+    TensorOverflow {
+        /// Which tensor.
+        tensor: &'static str,
+        /// Its shape.
+        shape: [usize; 4],
+    },
+    /// Weight or bias has another data type than the input.
+    #[error(
+        "input and {parameter} must have one data type, got an input of {expected:?} and a \
+         {parameter} of {got:?}: cast one of them"
+    )]
+    DTypeMismatch {
+        /// `"weight"` or `"bias"`.
+        parameter: &'static str,
+        /// Its data type.
+        got: DType,
+        /// The input's data type.
+        expected: DType,
+    },
+    /// Weight or bias lies on another device than the input.
+    #[error(
+        "input and {parameter} must lie on one device, got the input on {expected:?} and the \
+         {parameter} on {got:?}: move one of them"
+    )]
+    DeviceMismatch {
+        /// `"weight"` or `"bias"`.
+        parameter: &'static str,
+        /// Its device.
+        got: Device,
+        /// The input's device.
+        expected: Device,
+    },
+    /// Weight or bias is differentiated with another gradient checkpointing strategy than the
+    /// input.
+    #[error(
+        "input and {parameter} must share one gradient checkpointing strategy, got {expected:?} \
+         for the input and {got:?} for the {parameter}: create both on the same autodiff device"
+    )]
+    CheckpointingMismatch {
+        /// `"weight"` or `"bias"`.
+        parameter: &'static str,
+        /// Its strategy.
+        got: GradientCheckpointingStrategy,
+        /// The input's strategy.
+        expected: GradientCheckpointingStrategy,
+    },
+}

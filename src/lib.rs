@@ -1,0 +1,17 @@
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs, unsafe_code)]
+
+// layer -> deconv2d -> polyphase, explicit -> geometry -> options, error: no file uses one before it.
+mod deconv2d;
+mod error;
+pub mod explicit;
+mod geometry;
+mod layer;
+mod options;
+mod polyphase;
+
+pub use deconv2d::{deconv2d, try_deconv2d};
+pub use error::{Axis, Deconv2dError};
+pub use geometry::{AxisGeometry, Geometry};
+pub use layer::{Deconv2dLayer, Deconv2dLayerConfig};
+pub use options::{Algorithm, Deconv2dOptions, Padding};
