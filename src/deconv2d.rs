@@ -126,6 +126,7 @@ fn check_kind<const D: usize>(
     }
     let (got, expected) = (tensor.device(), input.device());
     if got != expected {
+        let [got, expected] = [got, expected].map(|device| format!("{device:?}"));
         return Err(Deconv2dError::DeviceMismatch {
             parameter,
             got,

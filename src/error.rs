@@ -4,7 +4,7 @@
 use core::fmt;
 use core::ops::RangeInclusive;
 
-use burn::tensor::{DType, Device, GradientCheckpointingStrategy};
+use burn::tensor::{DType, GradientCheckpointingStrategy};
 use thiserror::Error;
 
 use crate::Padding;
@@ -214,16 +214,16 @@ pub enum Deconv2dError {
     },
     /// Weight or bias lies on another device than the input.
     #[error(
-        "input and {parameter} must lie on one device, got the input on {expected:?} and the \
-         {parameter} on {got:?}: move one of them"
+        "input and {parameter} must lie on one device, got the input on {expected} and the \
+         {parameter} on {got}: move one of them"
     )]
     DeviceMismatch {
         /// `"weight"` or `"bias"`.
         parameter: &'static str,
         /// Its device.
-        got: Device,
+        got: String,
         /// The input's device.
-        expected: Device,
+        expected: String,
     },
     /// Weight or bias is differentiated with another gradient checkpointing strategy than the
     /// input.

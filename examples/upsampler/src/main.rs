@@ -1,0 +1,228 @@
+//! Trains a small network that enlarges images by 2, with a transposed convolution as its last
+//! layer, and compares it with bicubic enlargement.
+
+mod checkpoint;
+mod data;
+mod error;
+mod font;
+mod images;
+mod model;
+mod progress;
+mod report;
+mod rng;
+mod scene;
+mod train;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use burn::config::Config;
+use burn::module::Module;
+use clap::Parser;
+use image::ImageFormat;
+
+use checkpoint::RunConfig;
+use data::prepare;
+use error::UpsamplerError;
+use images::Source;
+use model::UpsamplerConfig;
+use report::{Entry, Table, comparison};
+use train::{INTERRUPTED_STATUS, train};
+
+/// Trains a small network that enlarges images by 2 and compares it with bicubic enlargement.
+///
+/// Without options it trains on built-in images for about two minutes. A checkpoint is written
+/// after every epoch: Ctrl-C stops after the current step, and --resume goes on from the last
+/// complete epoch, so that at most one epoch is lost.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// Train on the PNG and JPEG photos directly in this folder (its subfolders are not searched).
+    ///
+    /// At least 2 photos of at least 48 x 48 pixels. Of the photos in the order of their names,
+    /// the first and then every fifth validates (at most 12), the others train. Of a photo larger
+    /// than 1024 x 1024 pixels the centre is used. Files that cannot be used are named and skipped.
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+
+    /// Where the results and the checkpoints go; made if it is missing.
+    #[arg(long, value_name = "DIR", default_value = "target/upsampler")]
+    output: PathBuf,
+
+    /// How often to go through the training patches [default: 7, with --short 5].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    epochs: Option<u16>,
+
+    /// Go on from the last checkpoint in the output folder. It must come from a run with the same
+    /// --images, --seed and --short; --epochs may be larger.
+    #[arg(long)]
+    resume: bool,
+
+    /// Train for a few seconds only: a smaller network on fewer patches.
+    #[arg(long)]
+    short: bool,
+
+    /// Fixes the built-in images, the patches and the initial weights.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            match error {
+                UpsamplerError::Interrupted { .. } | UpsamplerError::InterruptedAtOnce => {
+                    INTERRUPTED_STATUS.into()
+                }
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), UpsamplerError> {
+    let config = run_config(args);
+    let epochs = usize::from(args.epochs.unwrap_or(if args.short { 5 } else { 7 }));
+    create_folder(&args.output)?;
+
+    let source = match &args.images {
+        Some(path) => Source::folder(path)?,
+        None => Source::built_in(args.seed),
+    };
+    let (patches, valid_images) = prepare(&source, config.train_patches, args.seed)?;
+    println!(
+        "{} patches to train on, {} images to validate with",
+        patches.train.len(),
+        valid_images.len(),
+    );
+
+    let model = train(&config, patches, epochs, &args.output, args.resume)?;
+
+    let entries: Vec<_> = valid_images
+        .into_iter()
+        .map(|pair| {
+            let ours = model.enlarge_image(&pair.low);
+            Entry::new(pair, ours)
+        })
+        .collect();
+    let table = Table(&entries);
+    print!("\n{table}\n");
+
+    let [picture, weights, settings] =
+        ["comparison.png", "upsampler.bpk", "upsampler.json"].map(|name| args.output.join(name));
+    write_then_rename(&picture, |path| {
+        let written = comparison(&entries).save_with_format(path, ImageFormat::Png);
+        written.map_err(|source| UpsamplerError::WriteImage {
+            path: picture.clone(),
+            source,
+        })
+    })?;
+    write_then_rename(&settings, |path| {
+        let written = config.model.save(path);
+        written.map_err(|source| UpsamplerError::Write {
+            path: settings.clone(),
+            source,
+        })
+    })?;
+    // Burn itself writes to a temporary name first
+    let written = model.save_file(&weights);
+    written.map_err(|source| UpsamplerError::WriteWeights {
+        path: weights.clone(),
+        source,
+    })?;
+    for path in [&picture, &weights, &settings] {
+        println!("wrote {}", path.display());
+    }
+
+    check_gain(args, &table)
+}
+
+fn run_config(args: &Args) -> RunConfig {
+    let (model, train_patches) = if args.short {
+        (UpsamplerConfig::new().with_channels(16).with_layers(3), 512)
+    } else {
+        (UpsamplerConfig::new(), 2048)
+    };
+    let images = args.images.as_ref().map(|path| path.display().to_string());
+    RunConfig {
+        model,
+        images,
+        seed: args.seed,
+        train_patches,
+        batch_size: 8,
+        learning_rate: 1e-3,
+    }
+}
+
+/// Checks that the network is better than bicubic enlargement: on the built-in images by 1 dB, in
+/// the short form by half of that, on photos at all.
+fn check_gain(args: &Args, table: &Table) -> Result<(), UpsamplerError> {
+    let mean = table.mean();
+    let gain = mean.ours - mean.bicubic;
+    let expected = match (&args.images, args.short) {
+        (None, false) => 1.0,
+        (None, true) => 0.5,
+        (Some(_), _) => 0.0,
+    };
+    // a NaN is not greater
+    if gain > expected {
+        println!("the network gains {gain:+.2} dB over bicubic");
+        Ok(())
+    } else {
+        Err(UpsamplerError::NotBetter { gain, expected })
+    }
+}
+
+fn create_folder(path: &Path) -> Result<(), UpsamplerError> {
+    std::fs::create_dir_all(path).map_err(|source| UpsamplerError::Write {
+        path: path.into(),
+        source,
+    })
+}
+
+/// Writes under a temporary name beside `path` and renames, so that no reader meets half a file.
+fn write_then_rename(
+    path: &Path,
+    write: impl FnOnce(&Path) -> Result<(), UpsamplerError>,
+) -> Result<(), UpsamplerError> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    write(&partial)?;
+    std::fs::rename(&partial, path).map_err(|source| UpsamplerError::Write {
+        path: path.into(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_file_appears_under_its_name_alone() {
+        let folder = std::env::temp_dir().join(format!("upsampler-write-{}", std::process::id()));
+        create_folder(&folder).unwrap();
+        let path = folder.join("config.json");
+        write_then_rename(&path, |partial| {
+            assert!(!path.exists());
+            UpsamplerConfig::new().save(partial).unwrap();
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(
+            UpsamplerConfig::load(&path).unwrap(),
+            UpsamplerConfig::new()
+        );
+        assert_eq!(folder.read_dir().unwrap().count(), 1);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

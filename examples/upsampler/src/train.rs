@@ -1,0 +1,150 @@
+//! Training with burn-train: the step, and the run from the first epoch to the last.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::backend::ExecutionError;
+use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
+use burn::nn::loss::{MseLoss, Reduction};
+use burn::optim::AdamConfig;
+use burn::tensor::{Device, Tensor};
+use burn::train::checkpoint::KeepLastNCheckpoints;
+use burn::train::logger::InMemoryMetricLogger;
+use burn::train::metric::{Adaptor, LossInput, LossMetric};
+use burn::train::{
+    InferenceStep, Interrupter, ItemLazy, Learner, SupervisedTraining, TrainOutput, TrainStep,
+};
+use signal_hook::consts::SIGINT;
+
+use crate::checkpoint::{RunConfig, check_checkpoint, last_checkpoint, start_over};
+use crate::data::{Batch, Patches, loader};
+use crate::error::UpsamplerError;
+use crate::model::Upsampler;
+use crate::progress::ProgressLine;
+
+/// The exit status of a program that Ctrl-C ended, by the custom of shells.
+pub const INTERRUPTED_STATUS: u8 = 130;
+
+/// What a step leaves for the metrics.
+pub struct StepOutput {
+    /// The mean squared error: `[1]`
+    loss: Tensor<1>,
+}
+
+impl Adaptor<LossInput> for StepOutput {
+    fn adapt(&self) -> LossInput {
+        LossInput::new(self.loss.clone())
+    }
+}
+
+impl ItemLazy for StepOutput {
+    fn sync(self) -> Result<Self, ExecutionError> {
+        self.loss.device().flush()?;
+        Ok(Self {
+            loss: self.loss.without_autodiff(),
+        })
+    }
+}
+
+impl Upsampler {
+    fn loss(&self, batch: Batch) -> Tensor<1> {
+        MseLoss::new().forward(self.forward(batch.low), batch.truth, Reduction::Mean)
+    }
+}
+
+impl TrainStep for Upsampler {
+    type Input = Batch;
+    type Output = StepOutput;
+
+    fn step(&self, batch: Batch) -> TrainOutput<StepOutput> {
+        let loss = self.loss(batch);
+        TrainOutput::new(self, loss.backward(), StepOutput { loss })
+    }
+}
+
+impl InferenceStep for Upsampler {
+    type Input = Batch;
+    type Output = StepOutput;
+
+    fn step(&self, batch: Batch) -> StepOutput {
+        StepOutput {
+            loss: self.loss(batch),
+        }
+    }
+}
+
+/// Trains a new network, or the one of the last checkpoint in `folder`, until the end of epoch
+/// `epochs`. A checkpoint is written after every epoch.
+///
+/// # Errors
+///
+/// A checkpoint that is missing, broken or of another run, one that cannot be written, and Ctrl-C.
+pub fn train(
+    config: &RunConfig,
+    patches: Patches,
+    epochs: usize,
+    folder: &Path,
+    resume: bool,
+) -> Result<Upsampler, UpsamplerError> {
+    let device = Device::default().autodiff();
+    device.seed(config.seed);
+    let model = config.model.init(&device);
+
+    let done = if resume {
+        check_checkpoint(config, &model, folder, epochs)?
+    } else {
+        start_over(config, folder)?;
+        0
+    };
+
+    let steps = epochs * patches.train.len().div_ceil(config.batch_size);
+    let learning_rate = CosineAnnealingLrSchedulerConfig::new(config.learning_rate, steps)
+        .init()
+        .expect("the learning rate is below 1 and there is a step");
+    let optimizer = AdamConfig::new().with_epsilon(1e-8).init();
+
+    let stop = stop_on_ctrl_c();
+    let interrupter = Interrupter::new();
+    let progress = ProgressLine::new(stop.clone(), interrupter.clone());
+    // a resumed run goes on with another order of the patches
+    let shuffle = config.seed.wrapping_add(done as u64);
+    let mut training = SupervisedTraining::new(
+        folder,
+        loader(patches.train, config.batch_size, Some(shuffle)),
+        loader(patches.valid, config.batch_size, None),
+    )
+    .metrics((LossMetric::new(),))
+    .with_metric_logger(InMemoryMetricLogger::new())
+    .with_application_logger(None)
+    .with_default_checkpointers()
+    .with_checkpointing_strategy(KeepLastNCheckpoints::new(2))
+    .renderer(Box::new(progress))
+    .with_interrupter(interrupter)
+    .num_epochs(epochs);
+    if done > 0 {
+        training = training.checkpoint(done);
+    }
+    let result = training.launch(Learner::new(model, optimizer, learning_rate));
+
+    // from here on Ctrl-C ends the program at once
+    stop.store(true, Ordering::Relaxed);
+    match (result.error, result.interrupted) {
+        (Some(error), _) => Err(UpsamplerError::Training(error)),
+        (None, Some(_)) => Err(match last_checkpoint(folder) {
+            Some(saved) => UpsamplerError::Interrupted { saved, epochs },
+            None => UpsamplerError::InterruptedAtOnce,
+        }),
+        (None, None) => Ok(result.model),
+    }
+}
+
+/// The flag that the first Ctrl-C sets. The second ends the program.
+fn stop_on_ctrl_c() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let status = i32::from(INTERRUPTED_STATUS);
+    // Where there is no such signal, Ctrl-C ends the program at once, and a checkpoint is kept.
+    let _ = signal_hook::flag::register_conditional_shutdown(SIGINT, status, stop.clone())
+        .and_then(|_| signal_hook::flag::register(SIGINT, stop.clone()));
+    stop
+}
