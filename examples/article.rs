@@ -15,6 +15,7 @@ use serde::Deserialize;
 struct Article {
     input: [[[f32; 3]; 3]; 4],
     weight: [[[[f32; 3]; 3]; 4]; 2],
+    full_map: [[[f32; 7]; 7]; 2],
     output: [[[f32; 6]; 6]; 2],
 }
 
@@ -46,33 +47,42 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("2. correlate: the full map of each kernel, summed over the input's channels.\n");
     print_maps(&maps(&full)?, |_, _| true);
 
+    check("the full map", &full, [article.full_map].into())?;
+
     let output = explicit::crop(full, &geometry);
-    let cut = |axis: &burn_deconv::AxisGeometry| axis.kept().end..axis.full();
     println!(
-        "3. crop: row {:?} and column {:?} of {} are cut (counted from 0), the last of each; none \
-         at the beginning.\n",
-        cut(height),
-        cut(width),
-        height.full(),
+        "3. crop: {} rows are cut at the top and {} at the bottom (row {}, counted from 0), {} \
+         columns on the left and {} on the right (column {}).\n",
+        height.crop_begin(),
+        height.crop_end(),
+        height.kept().end,
+        width.crop_begin(),
+        width.crop_end(),
+        width.kept().end,
     );
     print_maps(&maps(&output)?, |_, _| true);
-
-    let expected = TensorData::from([article.output]);
-    if output.into_data() != expected {
-        return Err("these are not the article's numbers".into());
-    }
+    check("the output", &output, [article.output].into())?;
     println!("These are the article's numbers, and TensorFlow's.");
 
     for algorithm in [Algorithm::Explicit, Algorithm::SkipZeros] {
         let config = Deconv2dLayerConfig::new([4, 2], [3, 3]).with_algorithm(algorithm);
         let mut layer = config.with_bias(false).init(&device);
         layer.weight = layer.weight.map(|_| weight.clone());
-        if layer.forward(input.clone()).into_data() != expected {
-            return Err(format!("Algorithm::{algorithm:?} gives other numbers").into());
-        }
+        check(
+            "the layer's output",
+            &layer.forward(input.clone()),
+            [article.output].into(),
+        )?;
         println!("Deconv2dLayer with Algorithm::{algorithm:?} gives the same.");
     }
     Ok(())
+}
+
+fn check(what: &str, got: &Tensor<4>, expected: TensorData) -> Result<(), Box<dyn Error>> {
+    match got.to_data() == expected {
+        true => Ok(()),
+        false => Err(format!("{what} is not the article's").into()),
+    }
 }
 
 type Map = Vec<Vec<f32>>;

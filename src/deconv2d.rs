@@ -1,7 +1,7 @@
 //! [`deconv2d`], the transposed convolution as a function: check, zero-fill, correlate, crop, add
 //! the bias.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
 use crate::{Algorithm, Deconv2dError, Deconv2dOptions, Geometry, explicit, polyphase};
 
@@ -84,6 +84,8 @@ pub fn try_deconv2d(
         }
     }
 
+    check_checkpointing(&input, &weight, bias.as_ref())?;
+
     let output = match options.algorithm {
         _ if geometry.batch() == 0 => empty(input, weight, &geometry),
         Algorithm::Explicit => {
@@ -110,7 +112,7 @@ fn empty(input: Tensor<4>, weight: Tensor<4>, geometry: &Geometry) -> Tensor<4> 
     zeros + (input.sum() + weight.sum()).reshape([1, 1, 1, 1])
 }
 
-/// Checks that a parameter can meet the input in one operation.
+/// Checks that a parameter has the input's data type and lies on its device.
 fn check_kind<const D: usize>(
     parameter: &'static str,
     tensor: &Tensor<D>,
@@ -133,15 +135,31 @@ fn check_kind<const D: usize>(
             expected,
         });
     }
-    let strategies = [&got, &expected].map(Device::gradient_checkpointing_strategy);
-    match strategies {
-        [Some(got), Some(expected)] if got != expected => {
-            Err(Deconv2dError::CheckpointingMismatch {
-                parameter,
-                got,
-                expected,
-            })
-        }
-        _ => Ok(()),
+    Ok(())
+}
+
+/// Checks that Burn can differentiate all tensors together.
+fn check_checkpointing(
+    input: &Tensor<4>,
+    weight: &Tensor<4>,
+    bias: Option<&Tensor<1>>,
+) -> Result<(), Deconv2dError> {
+    let strategies = [
+        ("input", input.device().gradient_checkpointing_strategy()),
+        ("weight", weight.device().gradient_checkpointing_strategy()),
+        (
+            "bias",
+            bias.and_then(|bias| bias.device().gradient_checkpointing_strategy()),
+        ),
+    ];
+    let mut differentiated = strategies
+        .into_iter()
+        .filter_map(|(name, strategy)| Some((name, strategy?)));
+    let Some(first) = differentiated.next() else {
+        return Ok(());
+    };
+    match differentiated.find(|(_, strategy)| *strategy != first.1) {
+        Some(second) => Err(Deconv2dError::CheckpointingMismatch { first, second }),
+        None => Ok(()),
     }
 }

@@ -225,18 +225,16 @@ pub enum Deconv2dError {
         /// The input's device.
         expected: String,
     },
-    /// Weight or bias is differentiated with another gradient checkpointing strategy than the
-    /// input.
+    /// Two of the tensors are differentiated with different gradient checkpointing strategies.
     #[error(
-        "input and {parameter} must share one gradient checkpointing strategy, got {expected:?} \
-         for the input and {got:?} for the {parameter}: create both on the same autodiff device"
+        "{} and {} must share one gradient checkpointing strategy, got {:?} and {:?}: create both \
+         on the same autodiff device",
+        .first.0, .second.0, .first.1, .second.1
     )]
     CheckpointingMismatch {
-        /// `"weight"` or `"bias"`.
-        parameter: &'static str,
-        /// Its strategy.
-        got: GradientCheckpointingStrategy,
-        /// The input's strategy.
-        expected: GradientCheckpointingStrategy,
+        /// `"input"` or `"weight"`, and its strategy.
+        first: (&'static str, GradientCheckpointingStrategy),
+        /// `"weight"` or `"bias"`, and its strategy.
+        second: (&'static str, GradientCheckpointingStrategy),
     },
 }

@@ -382,14 +382,30 @@ fn different_devices() {
 
 #[test]
 fn different_checkpointing_strategies() {
-    let device = Device::default().autodiff();
-    let layer = config().init(&device);
-    let input = Tensor::zeros([1, 4, 3, 3], &device.gradient_checkpointing());
+    let plain = Device::default();
+    let device = plain.clone().autodiff();
+    let checkpointing = device.clone().gradient_checkpointing();
+    let call = |input: &Device, weight: &Device, bias: &Device| {
+        let input = Tensor::zeros([1, 4, 3, 3], input);
+        let weight = Tensor::zeros([2, 4, 3, 3], weight);
+        let bias = Tensor::zeros([2], bias);
+        try_deconv2d(input, weight, Some(bias), Deconv2dOptions::new())
+    };
     assert_eq!(
-        layer.try_forward(input).unwrap_err().to_string(),
-        "input and weight must share one gradient checkpointing strategy, got Balanced for the \
-         input and Disabled for the weight: create both on the same autodiff device"
+        call(&checkpointing, &device, &device)
+            .unwrap_err()
+            .to_string(),
+        "input and weight must share one gradient checkpointing strategy, got Balanced and \
+         Disabled: create both on the same autodiff device"
     );
+    assert_eq!(
+        call(&plain, &device, &checkpointing)
+            .unwrap_err()
+            .to_string(),
+        "weight and bias must share one gradient checkpointing strategy, got Disabled and \
+         Balanced: create both on the same autodiff device"
+    );
+    assert!(call(&plain, &device, &plain).is_ok());
 }
 
 #[test]

@@ -7,9 +7,9 @@ use burn::module::Module;
 use burn::nn::Initializer;
 use burn::nn::conv::ConvTranspose2dConfig;
 use burn::store::ModuleRecord;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use burn_deconv::{Algorithm, Deconv2dLayer, Deconv2dLayerConfig, Padding};
-use common::flat;
+use common::{WholeNumbers, flat, tensor};
 
 fn config() -> Deconv2dLayerConfig {
     Deconv2dLayerConfig::new([6, 4], [3, 5])
@@ -162,10 +162,22 @@ fn trains_inside_a_model() {
     }
 
     let device = Device::default().autodiff();
-    device.seed(1);
+    // Drawn here, since other tests draw from the device's generator at the same time.
+    let mut whole = WholeNumbers(1);
+    let mut layer = |channels: [usize; 2], kernel: usize| {
+        let mut layer = Deconv2dLayerConfig::new(channels, [kernel, kernel]).init(&device);
+        let shape = [channels[1], channels[0], kernel, kernel];
+        let values = whole.draw(shape.iter().product());
+        let weight = tensor(&values, shape, &device, DType::F32) / 10.;
+        layer.weight = layer.weight.map(|_| weight.detach().require_grad());
+        layer.bias = layer
+            .bias
+            .map(|bias| bias.map(|bias| (bias * 0.).detach().require_grad()));
+        layer
+    };
     let mut decoder = Decoder {
-        first: Deconv2dLayerConfig::new([2, 4], [3, 3]).init(&device),
-        second: Deconv2dLayerConfig::new([4, 1], [4, 4]).init(&device),
+        first: layer([2, 4], 3),
+        second: layer([4, 1], 4),
     };
     assert_eq!(decoder.num_params(), 2 * 4 * 9 + 4 + 4 * 16 + 1);
     let input = Tensor::<4>::ones([1, 2, 2, 2], &device);
@@ -181,7 +193,7 @@ fn trains_inside_a_model() {
         let gradients = loss.backward();
         for layer in [&mut decoder.first, &mut decoder.second] {
             let descend = |value: Tensor<4>, gradient: Tensor<4>| {
-                let stepped = value.inner() - gradient * 2.0;
+                let stepped = value.inner() - gradient * 0.5;
                 Tensor::from_inner(stepped).require_grad()
             };
             let gradient = layer.weight.grad(&gradients).unwrap();

@@ -54,7 +54,8 @@ struct Args {
     epochs: Option<u16>,
 
     /// Go on from the last checkpoint in the output folder. It must come from a run with the same
-    /// --images, --seed and --short; --epochs may be larger.
+    /// --images, --seed and --short; --epochs may be larger. Without --resume, the checkpoints in
+    /// the output folder are removed.
     #[arg(long)]
     resume: bool,
 
