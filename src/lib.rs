@@ -1,7 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs, unsafe_code)]
 
-// layer -> deconv2d -> polyphase, explicit -> geometry -> options, error: no file uses one before it.
+// layer -> deconv2d -> polyphase, explicit -> geometry -> axis -> options, error: no file uses one before it.
+mod axis;
 mod deconv2d;
 mod error;
 pub mod explicit;
@@ -10,8 +11,9 @@ mod layer;
 mod options;
 mod polyphase;
 
+pub use axis::AxisGeometry;
 pub use deconv2d::{deconv2d, try_deconv2d};
 pub use error::{Axis, Deconv2dError};
-pub use geometry::{AxisGeometry, Geometry};
+pub use geometry::Geometry;
 pub use layer::{Deconv2dLayer, Deconv2dLayerConfig};
 pub use options::{Algorithm, Deconv2dOptions, Padding};

@@ -19,9 +19,8 @@
 use burn::tensor::Tensor;
 use burn::tensor::ops::PadMode;
 
-use crate::Geometry;
 use crate::explicit::window;
-use crate::geometry::AxisGeometry;
+use crate::{AxisGeometry, Geometry};
 
 /// Describes the zero-filled map: the values, and by the geometry where they stand.
 pub(crate) fn zero_fill(input: Tensor<4>, geometry: &Geometry) -> ZeroFilled<'_> {

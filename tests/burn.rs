@@ -13,14 +13,13 @@ on_every_backend!(generated_cases, burns_forward_suite, burns_autodiff_suite);
 
 fn check(case: &Case, device: &Device, dtype: DType) {
     let values = Values::draw(case);
-    for device in [
-        device.clone().autodiff(),
-        device.clone().autodiff().gradient_checkpointing(),
-    ] {
-        let expected = run(case, &values, &device, dtype, burn_layer(case));
-        for algorithm in [Algorithm::Explicit, Algorithm::SkipZeros] {
-            let got = run(case, &values, &device, dtype, ours(case, algorithm));
-            assert_eq!(got, expected, "{algorithm:?} of {case:?}");
+    let plain = device.clone().autodiff();
+    let checkpointing = plain.clone().gradient_checkpointing();
+    let expected = run(case, &values, &plain, dtype, burn_layer(case));
+    for algorithm in [Algorithm::Explicit, Algorithm::SkipZeros] {
+        for device in [&plain, &checkpointing] {
+            let got = run(case, &values, device, dtype, ours(case, algorithm));
+            assert_eq!(got, expected, "{algorithm:?} of {case:?} on {device:?}");
         }
     }
 }
