@@ -1,7 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs, unsafe_code)]
 
-// layer -> deconv2d -> polyphase, explicit -> geometry -> axis -> options, error: no file uses one before it.
+// layer -> deconv2d -> polyphase, explicit -> geometry -> axis -> options, error:
+// no file uses one before it.
 mod axis;
 mod deconv2d;
 mod error;

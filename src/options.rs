@@ -52,7 +52,7 @@ pub enum Padding {
     /// `burn::nn::PaddingConfig2d`.
     ///
     /// PyTorch's and Burn's `padding: [p_h, p_w]` is `Explicit(p_h, p_w, p_h, p_w)`; ONNX' `pads`
-    /// are these four numbers in this order.
+    /// are these four numbers in this order. At least one value of the full map must be left.
     Explicit(usize, usize, usize, usize),
 }
 

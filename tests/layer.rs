@@ -31,7 +31,6 @@ fn largest(values: &[f64]) -> f64 {
 #[test]
 fn initial_values_have_the_bounds_of_burns_layer() {
     let device = Device::default();
-    device.seed(0);
     let (channels, kernel_size, groups) = ([64, 48], [5, 3], 4);
     let ours = Deconv2dLayerConfig::new(channels, kernel_size)
         .with_groups(groups)
@@ -61,7 +60,6 @@ fn initial_values_have_the_bounds_of_burns_layer() {
 #[test]
 fn initializers_that_count_fan_out() {
     let device = Device::default();
-    device.seed(0);
     let init = |initializer| {
         let config = Deconv2dLayerConfig::new([64, 16], [3, 3]).with_initializer(initializer);
         largest(&flat(config.init(&device).weight.val()))
