@@ -3,7 +3,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::{Algorithm, Deconv2dError, Deconv2dOptions, Geometry, explicit, polyphase};
+use crate::{Algorithm, Deconv2dError, Deconv2dOptions, Geometry, explicit, skip_zeros};
 
 /// Applies a 2D transposed convolution with a weight in the article's layout: the input is
 /// zero-filled, correlated with each kernel, and cropped.
@@ -86,22 +86,23 @@ pub fn try_deconv2d(
 
     check_checkpointing(&input, &weight, bias.as_ref())?;
 
-    let output = match options.algorithm {
-        _ if geometry.batch() == 0 => empty(input, weight, &geometry),
+    let geometry = &geometry;
+    Ok(match options.algorithm {
+        _ if geometry.batch() == 0 => {
+            explicit::add_bias(empty(input, weight, geometry), bias)
+        },
         Algorithm::Explicit => {
-            let filled = explicit::zero_fill(input, &geometry);
-            let full = explicit::correlate(filled, weight, &geometry);
-            explicit::crop(full, &geometry)
+            let filled = explicit::zero_fill(input, geometry);
+            let full = explicit::correlate(filled, weight, geometry);
+            let output = explicit::crop(full, geometry);
+            explicit::add_bias(output, bias)
         }
         Algorithm::SkipZeros => {
-            let filled = polyphase::zero_fill(input, &geometry);
+            let filled = skip_zeros::zero_fill(input, geometry);
             let full = filled.correlate(weight);
-            full.crop()
+            let output = full.crop();
+            output.compute(bias)
         }
-    };
-    Ok(match bias {
-        Some(bias) => output + bias.reshape([1, geometry.channels()[1], 1, 1]),
-        None => output,
     })
 }
 

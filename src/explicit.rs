@@ -223,3 +223,12 @@ pub(crate) fn window(mut map: Tensor<4>, geometry: &Geometry) -> Tensor<4> {
         false => map.pad(zeros, PadMode::Constant(0.0)),
     }
 }
+
+/// Adds the bias, `[c_out]`, to every value of its channel.
+pub(crate) fn add_bias(output: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
+    let channels = output.dims()[1];
+    match bias {
+        Some(bias) => output + bias.reshape([1, channels, 1, 1]),
+        None => output,
+    }
+}

@@ -1,16 +1,21 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs, unsafe_code)]
 
-// layer -> deconv2d -> polyphase, explicit -> geometry -> axis -> options, error:
-// no file uses one before it.
+// layer -> deconv2d -> skip_zeros -> op -> kernel, polyphase -> explicit -> geometry -> axis ->
+// options, error: no file uses one before it.
 mod axis;
 mod deconv2d;
 mod error;
 pub mod explicit;
 mod geometry;
+#[cfg(feature = "kernel")]
+mod kernel;
 mod layer;
+#[cfg(feature = "kernel")]
+mod op;
 mod options;
 mod polyphase;
+mod skip_zeros;
 
 pub use axis::AxisGeometry;
 pub use deconv2d::{deconv2d, try_deconv2d};

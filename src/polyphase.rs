@@ -1,7 +1,5 @@
-//! The three steps with the inserted zeros left out, in Burn tensor operations, for any device.
-//!
-//! The steps are lazy, in the manner of iterator adaptors: [`zero_fill`] and
-//! [`ZeroFilled::correlate`] describe a map, and [`FullMap::crop`] computes what it keeps.
+//! The transposed convolution without the inserted zeros, in Burn tensor operations, for any
+//! device.
 //!
 //! Turn the correlation around and let every input value scatter: with `a` counting the kernel's
 //! taps from its end, value `i` times tap `a` belongs to place `i * s + a * d` of the full map. So
@@ -22,74 +20,36 @@ use burn::tensor::ops::PadMode;
 use crate::explicit::window;
 use crate::{AxisGeometry, Geometry};
 
-/// Describes the zero-filled map: the values, and by the geometry where they stand.
-pub(crate) fn zero_fill(input: Tensor<4>, geometry: &Geometry) -> ZeroFilled<'_> {
-    ZeroFilled { input, geometry }
+/// Computes the output, `[n, c_out, O_h, O_w]`.
+pub(crate) fn deconv2d(input: Tensor<4>, weight: Tensor<4>, geometry: &Geometry) -> Tensor<4> {
+    let [height, width] = geometry.axes();
+    let [n, c_out, ..] = geometry.output_shape();
+
+    // No tensor has more than six dimensions, the most that burn-ndarray takes.
+    let products = products(input, weight, geometry); //  [g, k_h, k_w, c_out/g * n, h, w]
+    let rows = sum_taps(products, height, 1, 4); //       [g, s_h, k_w, c_out/g * n, M_h, w]
+    let phases = sum_taps(rows, width, 2, 5); //          [g, s_h, s_w, c_out/g * n, M_h, M_w]
+    let [_, s_h, s_w, _, m_h, m_w] = phases.dims();
+    let map = phases
+        .permute([0, 3, 4, 1, 5, 2])
+        .reshape([c_out, n, m_h * s_h, m_w * s_w]);
+    window(map.swap_dims(0, 1), geometry)
 }
 
-/// A zero-filled map that is not made.
-pub(crate) struct ZeroFilled<'a> {
-    /// `[n, c_in, h, w]`
-    input: Tensor<4>,
-    geometry: &'a Geometry,
-}
+    /// Every tap of the kernel times every value of the input, summed over the input channels of a
+/// group: `[g, k_h, k_w, c_out/g * n, h, w]`, the taps counted from the kernel's end.
+fn products(input: Tensor<4>, weight: Tensor<4>, geometry: &Geometry) -> Tensor<6> {
+    let [n, c_in, h, w] = geometry.input_shape();
+    let [c_out, _, k_h, k_w] = geometry.weight_shape();
+    let g = geometry.groups();
+    let (taps, c_in, c_out) = (k_h * k_w, c_in / g, c_out / g);
 
-impl<'a> ZeroFilled<'a> {
-    /// Describes the full map: the kernel slides over the zero-filled map at stride 1.
-    pub(crate) fn correlate(self, weight: Tensor<4>) -> FullMap<'a> {
-        FullMap {
-            input: self.input,
-            weight,
-            geometry: self.geometry,
-        }
-    }
-}
-
-/// A full map that is not made.
-pub(crate) struct FullMap<'a> {
-    /// `[n, c_in, h, w]`
-    input: Tensor<4>,
-    /// `[c_out, c_in / groups, k_h, k_w]`
-    weight: Tensor<4>,
-    geometry: &'a Geometry,
-}
-
-impl FullMap<'_> {
-    /// Computes the output, `[n, c_out, O_h, O_w]`.
-    pub(crate) fn crop(self) -> Tensor<4> {
-        let geometry = self.geometry;
-        let [height, width] = geometry.axes();
-        let [n, c_out, ..] = geometry.output_shape();
-
-        // No tensor has more than six dimensions, the most that burn-ndarray takes.
-        let products = self.products(); //                        [g, k_h, k_w, c_out/g * n, h, w]
-        let rows = sum_taps(products, height, 1, 4); //           [g, s_h, k_w, c_out/g * n, M_h, w]
-        let phases = sum_taps(rows, width, 2, 5); //              [g, s_h, s_w, c_out/g * n, M_h, M_w]
-        let [_, s_h, s_w, _, m_h, m_w] = phases.dims();
-        let map = phases
-            .permute([0, 3, 4, 1, 5, 2])
-            .reshape([c_out, n, m_h * s_h, m_w * s_w]);
-        window(map.swap_dims(0, 1), geometry)
-    }
-
-    /// Every tap of the kernel times every value of the input, summed over the input channels of
-    /// a group: `[g, k_h, k_w, c_out/g * n, h, w]`, the taps counted from the kernel's end.
-    fn products(self) -> Tensor<6> {
-        let [n, c_in, h, w] = self.geometry.input_shape();
-        let [c_out, _, k_h, k_w] = self.geometry.weight_shape();
-        let g = self.geometry.groups();
-        let (taps, c_in, c_out) = (k_h * k_w, c_in / g, c_out / g);
-
-        let turned = self.weight.flip([2, 3]).permute([2, 3, 0, 1]);
-        let weight = turned.reshape([taps, g, c_out, c_in]).swap_dims(0, 1);
-        let input = self
-            .input
-            .reshape([n, g, c_in, h * w])
-            .permute([1, 2, 0, 3]);
-        let weight: Tensor<3> = weight.reshape([g, taps * c_out, c_in]);
-        let input: Tensor<3> = input.reshape([g, c_in, n * h * w]);
-        weight.matmul(input).reshape([g, k_h, k_w, c_out * n, h, w])
-    }
+    let turned = weight.flip([2, 3]).permute([2, 3, 0, 1]);
+    let weight = turned.reshape([taps, g, c_out, c_in]).swap_dims(0, 1);
+    let input = input.reshape([n, g, c_in, h * w]).permute([1, 2, 0, 3]);
+    let weight: Tensor<3> = weight.reshape([g, taps * c_out, c_in]);
+    let input: Tensor<3> = input.reshape([g, c_in, n * h * w]);
+    weight.matmul(input).reshape([g, k_h, k_w, c_out * n, h, w])
 }
 
 /// Adds up the taps of each phase on one axis: dimension `tap` turns from the kernel's `k` taps

@@ -1,0 +1,593 @@
+//! A pass: the forward pass or the gradient of the input, as its [`Plan`] says.
+//!
+//! The target is cut into units that threads take: some channels by a band of rows of one map. A
+//! unit copies what it reads of the source, a block of channels at a time, to lines that end in
+//! zeros where the map does; there, every tap is a constant offset. The tile then adds the block's
+//! products to the unit's sums, one row for each channel and phase. At last the phases are
+//! interleaved into the target, which is written once.
+//!
+//! No sum depends on how the target is cut: the order is that of the source's channels and taps.
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::plan::{Class, Layout, Plan};
+use super::tile::{Element, Fresh, Step, Steps, Tile, VECTORS, rows};
+use crate::Geometry;
+
+/// The channels of a pass, by group, and where the weight of a pair of them is.
+#[derive(Clone, Copy)]
+struct Channels {
+    batch: usize,
+    groups: usize,
+    /// Channels of the source in a group, and how far apart their weights are.
+    source: (usize, usize),
+    /// Channels of the target in a group, and how far apart their weights are.
+    target: (usize, usize),
+    /// Columns of a kernel.
+    columns: usize,
+    /// Weights in a group.
+    group: usize,
+}
+
+/// A pass with all that its units share.
+struct Pass<'a, T> {
+    plan: &'a Plan,
+    channels: Channels,
+    source: &'a [T],
+    bias: Option<&'a [T]>,
+    classes: Vec<Packed<T>>,
+    /// The class of each phase of the target, and its place there; `None` where no tap reaches.
+    phases: Vec<Option<(usize, usize)>>,
+    block: Block,
+}
+
+/// A class with its packed weights.
+struct Packed<T> {
+    class: Class,
+    /// `[group][row][channel of the source, tap]`, where the rows, a target channel's phases side
+    /// by side, come in blocks, `[block of rows][channel, tap][row]`, which restart at each unit.
+    weights: Vec<T>,
+    /// One for each channel of a source block and tap.
+    steps: Steps,
+    /// Where the vectors of a full band start in the source's lines.
+    starts: Vec<usize>,
+    /// From a line of the class's sums to the next.
+    line: usize,
+    /// Rows of a tile.
+    rows: usize,
+}
+
+/// How a pass is cut.
+struct Block {
+    lanes: usize,
+    /// Target channels of a unit.
+    targets: usize,
+    /// Rows of cells of a unit.
+    band: usize,
+    /// Source channels that are copied at once.
+    depth: usize,
+    /// From a line of a copy to the next.
+    line: usize,
+    /// From a source channel's copies to the next's.
+    channel: usize,
+}
+
+/// A part of the target that one thread computes.
+struct Unit<'a, T> {
+    map: usize,
+    group: usize,
+    /// The first of its target channels, in the group.
+    target: usize,
+    /// The first of its rows of cells.
+    cell: usize,
+    /// Its rows of each target channel.
+    lines: Vec<Fresh<'a, T>>,
+}
+
+/// What a thread reuses from unit to unit.
+#[derive(Default)]
+struct Scratch<T> {
+    source: Vec<T>,
+    sums: Vec<T>,
+}
+
+/// Steps of a tile: the vectors that they read stay in the first-level cache while all rows pass
+/// over them.
+const NEAR: usize = 256;
+/// Bytes of a unit's sums, and of its copy of the source: they stay in the second-level cache.
+const FAR: usize = 192 << 10;
+/// Bytes of a cache line.
+const CACHE_LINE: usize = 64;
+
+/// Fewer output channels than this share tiles with their other phases: a few rows leave most of a
+/// tile's registers idle.
+const FEW: usize = 6;
+
+/// The transposed convolution.
+pub(super) fn forward<T: Element>(
+    arch: Arch,
+    geometry: &Geometry,
+    input: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+) -> Vec<T> {
+    let [c_out, c_in, k_h, k_w] = geometry.weight_shape();
+    let (c_out, taps) = (c_out / geometry.groups(), k_h * k_w);
+    let channels = Channels {
+        batch: geometry.batch(),
+        groups: geometry.groups(),
+        source: (c_in, taps),
+        target: (c_out, c_in * taps),
+        columns: k_w,
+        group: c_out * c_in * taps,
+    };
+    let plan = Plan::forward(geometry, Layout { merge: c_out < FEW, split: true });
+    correlate(arch, &plan, channels, input, weight, bias)
+}
+
+/// The gradient of the input.
+pub(super) fn grad_input<T: Element>(
+    arch: Arch,
+    geometry: &Geometry,
+    weight: &[T],
+    grad_output: &[T],
+) -> Vec<T> {
+    let [c_out, c_in, k_h, k_w] = geometry.weight_shape();
+    let (c_out, taps) = (c_out / geometry.groups(), k_h * k_w);
+    let channels = Channels {
+        batch: geometry.batch(),
+        groups: geometry.groups(),
+        source: (c_out, c_in * taps),
+        target: (c_in, taps),
+        columns: k_w,
+        group: c_out * c_in * taps,
+    };
+    let plan = Plan::grad_input(geometry, Layout { merge: false, split: true });
+    correlate(arch, &plan, channels, grad_output, weight, None)
+}
+
+/// Computes the target `[batch, groups * channels, height, width]`.
+fn correlate<T: Element>(
+    arch: Arch,
+    plan: &Plan,
+    channels: Channels,
+    source: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+) -> Vec<T> {
+    let [height, width] = &plan.axes;
+    let maps = channels.batch * channels.groups;
+    let pass = Pass::new(arch, plan, channels, source, weight, bias);
+    let length = maps * channels.target.0 * height.target * width.target;
+    Fresh::build(length, |target| {
+        let units = pass.cut(target).into_par_iter();
+        let written = units.map_init(Scratch::default, |scratch, unit| {
+            let pass = &pass;
+            arch.dispatch(Compute { pass, unit, scratch })
+        });
+        written.sum()
+    })
+}
+
+/// Registers of a machine: the lanes of a vector, and the most rows of a tile.
+struct Registers<T>(core::marker::PhantomData<T>);
+
+impl<T: Element> WithSimd for Registers<T> {
+    type Output = (usize, usize);
+
+    fn with_simd<S: Simd>(self, _: S) -> Self::Output {
+        (T::lanes::<S>(), rows::<S>())
+    }
+}
+
+pub(super) fn registers<T: Element>(arch: Arch) -> (usize, usize) {
+    arch.dispatch(Registers::<T>(core::marker::PhantomData))
+}
+
+impl<'a, T: Element> Pass<'a, T> {
+    fn new(
+        arch: Arch,
+        plan: &'a Plan,
+        channels: Channels,
+        source: &'a [T],
+        weight: &[T],
+        bias: Option<&'a [T]>,
+    ) -> Self {
+        let [height, width] = &plan.axes;
+        let classes = plan.classes();
+        let (lanes, most_rows) = registers::<T>(arch);
+        let block = Block::new::<T>(lanes, most_rows, plan, &classes, channels);
+        let mut phases = vec![None; height.target_step * width.target_step];
+        for (c, class) in classes.iter().enumerate() {
+            for (p, phase) in class.phases.iter().enumerate() {
+                phases[phase.phase[0] * width.target_step + phase.phase[1]] = Some((c, p));
+            }
+        }
+        let classes = classes.into_iter();
+        let pack = |class| Packed::new(class, plan, channels, &block, most_rows, weight);
+        let classes = classes.map(pack).collect();
+        Self { plan, channels, source, bias, classes, phases, block }
+    }
+
+    /// Cuts the target into units.
+    fn cut<'t>(&self, target: Fresh<'t, T>) -> Vec<Unit<'t, T>> {
+        let [height, width] = &self.plan.axes;
+        let (channels, block) = (self.channels.target.0, &self.block);
+        let bands = height.cells.div_ceil(block.band).max(1);
+        let band = (block.band * height.target_step).max(1) * width.target;
+        let planes = self.channels.batch * self.channels.groups * channels;
+        let mut units: Vec<Unit<'t, T>> = Vec::new();
+        let mut rest = target;
+        for plane in 0..planes {
+            let (map, channel) = (plane / channels, plane % channels);
+            if channel % block.targets == 0 {
+                units.extend((0..bands).map(|band| Unit {
+                    map: map / self.channels.groups,
+                    group: map % self.channels.groups,
+                    target: channel,
+                    cell: band * block.band,
+                    lines: Vec::with_capacity(block.targets),
+                }));
+            }
+            let first = units.len() - bands;
+            let (mut lines, after) = rest.split_at(height.target * width.target);
+            rest = after;
+            let (last, others) = units[first..].split_last_mut().expect("a band");
+            for unit in others {
+                let (band, after) = lines.split_at(band);
+                unit.lines.push(band);
+                lines = after;
+            }
+            // The last band takes the zeros that are appended to the map as well.
+            last.lines.push(lines);
+        }
+        units
+    }
+}
+
+impl Block {
+    fn new<T: Element>(
+        lanes: usize,
+        most_rows: usize,
+        plan: &Plan,
+        classes: &[Class],
+        channels: Channels,
+    ) -> Self {
+        let [height, width] = &plan.axes;
+        let most = |of: fn(&Class) -> usize| classes.iter().map(of).max().unwrap_or(0);
+        let phases = most(|class| class.phases.len()).max(1);
+        let taps = most(|class| class.taps.len()).max(1);
+        let lead = [most(|class| class.lead[0]), most(|class| class.lead[1])];
+        let depth = (NEAR / taps).clamp(1, channels.source.0);
+        let depth = channels.source.0.div_ceil(channels.source.0.div_ceil(depth));
+
+        // Values of a unit, by its rows of cells and target channels.
+        let line = width.cells + width.reach;
+        let copies = height.copies.len() * width.copies.len();
+        let copy = |band: usize| depth * copies * (band + height.reach) * line;
+        let all: usize = classes.iter().map(|class| class.phases.len()).sum();
+        let sums = |band: usize, targets: usize| all * targets * (band + lead[0]) * line;
+        let far = FAR / size_of::<T>();
+        // Rows of cells that share most of what they read.
+        let least = (2 * height.reach).clamp(1, height.cells.max(1));
+        let (mut band, mut targets) = (height.cells.max(1), channels.target.0);
+        let least_targets = most_rows.div_ceil(phases).min(targets);
+        while band > least && (copy(band) > far || sums(band, least_targets) > far) {
+            band = band.div_ceil(2);
+        }
+        let halve = |targets: usize| {
+            (targets / 2).next_multiple_of(least_targets).max(least_targets)
+        };
+        while targets > least_targets && sums(band, targets) > far {
+            targets = halve(targets);
+        }
+        // Enough units for all threads.
+        let units = |band: usize, targets: usize| {
+            let maps = channels.batch * channels.groups;
+            maps * height.cells.div_ceil(band) * channels.target.0.div_ceil(targets)
+        };
+        let wanted = 3 * rayon::current_num_threads();
+        while units(band, targets) < wanted && (band > least || targets > least_targets) {
+            match band > least && band > 2 * least || targets == least_targets {
+                true => band = band.div_ceil(2),
+                false => targets = halve(targets),
+            }
+        }
+
+        // An odd number of cache lines, so that channels do not fall on the same sets.
+        let cache_line = CACHE_LINE / size_of::<T>();
+        let channel = copies * (band + height.reach) * line;
+        let channel = (channel.div_ceil(cache_line) | 1) * cache_line;
+        Self { lanes, targets, band, depth, line, channel }
+    }
+}
+
+impl<T: Element> Packed<T> {
+    fn new(
+        class: Class,
+        plan: &Plan,
+        channels: Channels,
+        block: &Block,
+        most_rows: usize,
+        weight: &[T],
+    ) -> Self {
+        let [height, width] = &plan.axes;
+        let copy = (block.band + height.reach) * block.line;
+        let steps = (0..block.depth).flat_map(|channel| {
+            let taps = class.taps.iter().enumerate();
+            let count = class.taps.len();
+            taps.map(move |(i, (at, [y, x]))| Step {
+                source: (channel * block.channel + at * copy + y * block.line + x) as u32,
+                weight: (channel * count + i) as u32,
+            })
+        });
+        let steps = Steps::new(steps.collect());
+
+        let lines = block.band + class.lead[0];
+        let cells = width.cells + class.lead[1];
+        let a_line = cells.div_ceil(block.lanes);
+        let across = ((lines - 1) * block.line + cells).div_ceil(block.lanes);
+        let (starts, line) = if lines * a_line <= across {
+            let vectors = (0..a_line).map(|v| v * block.lanes);
+            let starts = (0..lines).flat_map(|y| vectors.clone().map(move |x| y * block.line + x));
+            (starts.collect(), a_line * block.lanes)
+        } else {
+            ((0..across).map(|v| v * block.lanes).collect(), block.line)
+        };
+        let rows = class.phases.len() * block.targets;
+        let rows = rows.div_ceil(rows.div_ceil(most_rows));
+        let weights = pack(&class, channels, block, rows, weight);
+        Self { class, weights, steps, starts, line, rows }
+    }
+
+    /// The vectors that cover `lines` lines.
+    fn vectors(&self, lines: usize, cells: usize, lanes: usize) -> usize {
+        ((lines - 1) * self.line + cells).div_ceil(lanes)
+    }
+}
+
+/// Packs a class's weights as [`Packed::weights`].
+fn pack<T: Element>(
+    class: &Class,
+    channels: Channels,
+    block: &Block,
+    rows: usize,
+    weight: &[T],
+) -> Vec<T> {
+    let (sources, source_stride) = channels.source;
+    let (targets, target_stride) = channels.target;
+    let phases = class.phases.len();
+    let steps = sources * class.taps.len();
+    let mut packed = vec![T::default(); channels.groups * targets * phases * steps];
+    let offsets = class.phases.iter().map(|phase| {
+        let offsets = phase.taps.iter().map(|[y, x]| y * channels.columns + x);
+        offsets.collect()
+    });
+    let offsets: Vec<Vec<usize>> = offsets.collect();
+    let blocks = packed
+        .chunks_mut(targets * phases * steps)
+        .enumerate()
+        .flat_map(|(group, packed)| {
+            let units = packed.chunks_mut(block.targets * phases * steps).enumerate();
+            units.flat_map(move |(unit, packed)| {
+                let first = unit * block.targets * phases;
+                let blocks = packed.chunks_mut(rows * steps).enumerate();
+                blocks.map(move |(i, block)| (group, first + i * rows, block))
+            })
+        });
+    let blocks: Vec<_> = blocks.collect();
+    blocks
+        .into_par_iter()
+        .with_min_len(1 + 8192 / (rows * steps))
+        .for_each(|(group, first, packed)| {
+            let count = packed.len() / steps;
+            let group = &weight[group * channels.group..][..channels.group];
+            for (source, packed) in packed.chunks_mut(count * class.taps.len()).enumerate() {
+                for r in 0..count {
+                    let (target, phase) = ((first + r) / phases, (first + r) % phases);
+                    let kernel = &group[target * target_stride + source * source_stride..];
+                    let packed = packed[r..].iter_mut().step_by(count);
+                    for (packed, offset) in packed.zip(&offsets[phase]) {
+                        *packed = kernel[*offset];
+                    }
+                }
+            }
+        });
+    packed
+}
+
+/// The computation of a unit, with the machine's vector instructions.
+struct Compute<'a, 't, T> {
+    pass: &'a Pass<'a, T>,
+    unit: Unit<'t, T>,
+    scratch: &'a mut Scratch<T>,
+}
+
+impl<T: Element> WithSimd for Compute<'_, '_, T> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> usize {
+        let Self { pass, unit, scratch } = self;
+        let block = &pass.block;
+        let [height, width] = &pass.plan.axes;
+        let band = block.band.min(height.cells - unit.cell.min(height.cells));
+        let align = CACHE_LINE / size_of::<T>();
+        let length = block.depth * block.channel + block.lanes + align;
+        if scratch.source.len() < length {
+            scratch.source.resize(length, T::default());
+        }
+        let aligned = scratch.source.as_ptr().align_offset(CACHE_LINE).min(align);
+        let source = &mut scratch.source[aligned..];
+
+        // Where each class's sums start, and the stride of their rows.
+        let mut length = 0;
+        let sums = pass.classes.iter().map(|packed| {
+            let lines = band + packed.class.lead[0];
+            let cells = width.cells + packed.class.lead[1];
+            let stride = packed.vectors(lines, cells, block.lanes) * block.lanes;
+            let first = length;
+            length += packed.class.phases.len() * unit.lines.len() * stride;
+            (first, stride)
+        });
+        let sums: Vec<(usize, usize)> = sums.collect();
+        if scratch.sums.len() < length {
+            scratch.sums.resize(length, T::default());
+        }
+
+        if band > 0 && !pass.classes.is_empty() {
+            for channel in (0..pass.channels.source.0).step_by(block.depth) {
+                let depth = block.depth.min(pass.channels.source.0 - channel);
+                pass.copy(&unit, channel, depth, band, source);
+                for (packed, sums) in pass.classes.iter().zip(&sums) {
+                    let values = &mut scratch.sums;
+                    pass.multiply(simd, packed, &unit, (channel, depth), *sums, source, values);
+                }
+            }
+        }
+        pass.write(unit, &sums, &scratch.sums)
+    }
+}
+
+impl<T: Element> Pass<'_, T> {
+    /// Copies what a unit reads of some channels: `[channel][copy][line][cells + reach]`.
+    #[inline(always)]
+    fn copy(&self, unit: &Unit<T>, channel: usize, depth: usize, band: usize, to: &mut [T]) {
+        let [height, width] = &self.plan.axes;
+        let line = self.block.line;
+        let copy = (self.block.band + height.reach) * line;
+        let size = height.source * width.source;
+        let sources = self.channels.source.0;
+        let first = (unit.map * self.channels.groups + unit.group) * sources + channel;
+        let maps = self.source[first * size..].chunks_exact(size);
+        for (map, to) in maps.zip(to.chunks_mut(self.block.channel)).take(depth) {
+            let mut copies = to.chunks_exact_mut(copy);
+            for column in &width.copies {
+                for row in &height.copies {
+                    let Some(to) = copies.next() else { return };
+                    let lines = to.chunks_exact_mut(line).take(band + height.reach);
+                    for (i, to) in lines.enumerate() {
+                        let y = (unit.cell + i) as isize + row.shift;
+                        let y = usize::try_from(y).map(|y| y * height.source_step + row.plane);
+                        let from = match y {
+                            Ok(y) if y < height.source => &map[y * width.source..][..width.source],
+                            _ => &[],
+                        };
+                        let from = from.get(column.plane..).unwrap_or(&[]);
+                        spread(from, width.source_step, column.shift, to);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds the products of a block of channels to a class's sums.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    fn multiply<S: Simd>(
+        &self,
+        simd: S,
+        packed: &Packed<T>,
+        unit: &Unit<T>,
+        (channel, depth): (usize, usize),
+        (first, stride): (usize, usize),
+        source: &[T],
+        sums: &mut [T],
+    ) {
+        let (block, class) = (&self.block, &packed.class);
+        let (taps, phases) = (class.taps.len(), class.phases.len());
+        let steps = self.channels.source.0 * taps;
+        let all_rows = phases * self.channels.target.0;
+        let unit_rows = phases * unit.lines.len();
+        let weights = &packed.weights[(unit.group * all_rows + unit.target * phases) * steps..];
+        let starts = &packed.starts[..stride / block.lanes];
+        for (i, starts) in starts.chunks(VECTORS).enumerate() {
+            for row in (0..unit_rows).step_by(packed.rows) {
+                let rows = packed.rows.min(unit_rows - row);
+                let weights = &weights[row * steps..][..rows * steps];
+                let tile = Tile {
+                    source,
+                    weights: &weights[rows * channel * taps..][..rows * depth * taps],
+                    steps: &packed.steps,
+                    range: 0..depth * taps,
+                    begin: channel == 0,
+                };
+                let at = first + row * stride + i * VECTORS * block.lanes;
+                tile.run(simd, rows, starts, &mut sums[at..], stride);
+            }
+        }
+    }
+
+    /// Interleaves the phases of a unit's sums into the target, and adds the bias. Returns the
+    /// number of values.
+    #[inline(always)]
+    fn write(&self, unit: Unit<T>, sums: &[(usize, usize)], values: &[T]) -> usize {
+        let [height, width] = &self.plan.axes;
+        let first = unit.group * self.channels.target.0 + unit.target;
+        let mut columns = vec![(0, 0); width.target_step];
+        let mut written = 0;
+        for (target, mut lines) in unit.lines.into_iter().enumerate() {
+            let bias = self.bias.map_or(T::default(), |bias| bias[first + target]);
+            for y in 0..lines.len() / width.target {
+                let (cell, phase) = (y / height.target_step, y % height.target_step);
+                let phases = &self.phases[phase * width.target_step..];
+                for (column, phase) in columns.iter_mut().zip(phases) {
+                    *column = phase.map_or((0, 0), |(c, p)| {
+                        let packed = &self.classes[c];
+                        let phase = &packed.class.phases[p];
+                        if unit.cell + cell >= phase.cells[0] {
+                            return (0, 0);
+                        }
+                        let (first, stride) = sums[c];
+                        let row = target * packed.class.phases.len() + p;
+                        let at = (cell + phase.lead[0]) * packed.line + phase.lead[1];
+                        (first + row * stride + at, phase.cells[1])
+                    });
+                }
+                let (line, after) = lines.split_at(width.target);
+                written += line.interleave(values, &columns, bias);
+                lines = after;
+            }
+        }
+        written
+    }
+}
+
+/// Copies every `step`th value of a row, from value `low` of them on, zeros where there are none.
+#[inline(always)]
+fn spread<T: Element>(row: &[T], step: usize, low: isize, to: &mut [T]) {
+    let zeros = to.len().min(low.min(0).unsigned_abs());
+    let (before, to) = to.split_at_mut(zeros);
+    before.fill(T::default());
+    let skip = low.max(0) as usize;
+    let count = row.len().div_ceil(step).saturating_sub(skip).min(to.len());
+    let (values, after) = to.split_at_mut(count);
+    after.fill(T::default());
+    if count > 0 {
+        let row = &row[skip * step..];
+        match step {
+            1 => values.copy_from_slice(&row[..count]),
+            2 => every::<T, 2>(row, values),
+            3 => every::<T, 3>(row, values),
+            4 => every::<T, 4>(row, values),
+            _ => {
+                for (value, from) in values.iter_mut().zip(row.iter().step_by(step)) {
+                    *value = *from;
+                }
+            }
+        }
+    }
+}
+
+/// Every `N`th value of a row; with a constant distance, by vector shuffles.
+#[inline(always)]
+fn every<T: Element, const N: usize>(row: &[T], to: &mut [T]) {
+    let whole = (row.len() / N).min(to.len());
+    for (value, from) in to[..whole].iter_mut().zip(row.chunks_exact(N)) {
+        *value = from[0];
+    }
+    if let Some(last) = to.get_mut(whole) {
+        *last = row[whole * N];
+    }
+}

@@ -1,0 +1,110 @@
+//! Native CPU kernels: the transposed convolution and its gradients over slices.
+//!
+//! All maps are `[n, channels, height, width]` without gaps, the weight is
+//! `[c_out, c_in / groups, k_h, k_w]`; all sizes are the [`Geometry`]'s. No file here knows Burn.
+//!
+//! | file | what |
+//! |---|---|
+//! | `plan.rs` | which taps meet which values |
+//! | `correlate.rs` | the forward pass, and the gradient of the input |
+//! | `grad_weight.rs` | the gradient of the weight |
+//! | `tile.rs` | the inner loop of both, with the machine's vectors |
+//! | `direct.rs` | all three in plain loops, for tiny calls and numbers that are not finite |
+
+mod correlate;
+mod direct;
+mod grad_weight;
+mod plan;
+mod tile;
+
+#[cfg(test)]
+mod tests;
+
+use pulp::Arch;
+use rayon::prelude::*;
+
+pub(crate) use self::tile::Element;
+use crate::Geometry;
+
+/// The transposed convolution, `[n, c_out, O_h, O_w]`.
+pub(crate) fn forward<T: Element>(
+    arch: Arch,
+    geometry: &Geometry,
+    input: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+) -> Vec<T> {
+    match is_small(geometry) || !is_finite(weight) {
+        true => direct::forward(geometry, input, weight, bias),
+        false => correlate::forward(arch, geometry, input, weight, bias),
+    }
+}
+
+/// The gradient of the input, `[n, c_in, h, w]`.
+pub(crate) fn grad_input<T: Element>(
+    arch: Arch,
+    geometry: &Geometry,
+    weight: &[T],
+    grad_output: &[T],
+) -> Vec<T> {
+    match is_small(geometry) || !is_finite(weight) {
+        true => direct::grad_input(geometry, weight, grad_output),
+        false => correlate::grad_input(arch, geometry, weight, grad_output),
+    }
+}
+
+/// The gradient of the weight, `[c_out, c_in / groups, k_h, k_w]`.
+pub(crate) fn grad_weight<T: Element>(
+    arch: Arch,
+    geometry: &Geometry,
+    input: &[T],
+    grad_output: &[T],
+) -> Vec<T> {
+    match is_small(geometry) || !is_finite(input) {
+        true => direct::grad_weight(geometry, input, grad_output),
+        false => grad_weight::grad_weight(arch, geometry, input, grad_output),
+    }
+}
+
+/// The gradient of the bias, `[c_out]`.
+pub(crate) fn grad_bias<T: Element>(geometry: &Geometry, grad_output: &[T]) -> Vec<T> {
+    let [n, c_out, height, width] = geometry.output_shape();
+    let size = height * width;
+    let channel = |channel: usize| {
+        let planes = (0..n).map(|map| &grad_output[(map * c_out + channel) * size..][..size]);
+        planes.map(sum).fold(T::default(), |sum, plane| sum + plane)
+    };
+    match is_small(geometry) {
+        true => (0..c_out).map(channel).collect(),
+        false => (0..c_out).into_par_iter().map(channel).collect(),
+    }
+}
+
+/// The sum of some values, in an order that a vector can keep, and that adds up small sums first.
+fn sum<T: Element>(values: &[T]) -> T {
+    let add = |a: T, b: T| a + b;
+    let block = |values: &[T]| {
+        let mut sums = [T::default(); 16];
+        let chunks = values.chunks_exact(sums.len());
+        let rest = chunks.remainder().iter().copied().fold(T::default(), add);
+        for chunk in chunks {
+            sums.iter_mut().zip(chunk).for_each(|(sum, value)| *sum += *value);
+        }
+        sums.into_iter().fold(rest, add)
+    };
+    values.chunks(1024).map(block).fold(T::default(), add)
+}
+
+/// Whether a call is too small for a plan and for threads.
+fn is_small(geometry: &Geometry) -> bool {
+    const SMALL: usize = 1 << 14;
+    let [n, c_in, height, width] = geometry.input_shape();
+    let [c_out, _, k_h, k_w] = geometry.weight_shape();
+    let sizes = [n, c_in, height, width, c_out / geometry.groups(), k_h, k_w];
+    let products = sizes.into_iter().try_fold(1, usize::checked_mul);
+    products.is_some_and(|products| products <= SMALL)
+}
+
+fn is_finite<T: Element>(values: &[T]) -> bool {
+    values.iter().fold(true, |finite, value| finite & value.finite())
+}

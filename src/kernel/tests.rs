@@ -1,0 +1,183 @@
+//! The kernels against two loops over everything in f64, on drawn geometries; with whole numbers,
+//! so that results are compared with `==`.
+
+use pulp::Arch;
+use rayon::ThreadPool;
+
+use super::{Element, correlate, direct, grad_weight};
+use crate::{Deconv2dOptions, Geometry, Padding};
+
+/// Numbers that look drawn (splitmix64: Steele, Lea and Flood, OOPSLA 2014).
+struct Draw(u64);
+
+impl Draw {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
+    fn pick<const N: usize>(&mut self, from: [usize; N]) -> usize {
+        from[self.below(N)]
+    }
+
+    fn whole_numbers(&mut self, count: usize) -> Vec<f64> {
+        (0..count).map(|_| self.below(7) as f64 - 3.0).collect()
+    }
+
+    /// Sizes about the edges of tiles and blocks, and all that options allow.
+    fn geometry(&mut self) -> Geometry {
+        loop {
+            let groups = self.pick([1, 1, 1, 2, 3]);
+            let wide = self.below(4) == 0;
+            let [c_in, c_out] = [0, 1].map(|_| match wide {
+                true => self.pick([1, 7, 13, 33, 70]),
+                false => 1 + self.below(5),
+            });
+            let mut side = || match wide {
+                true => 1 + self.below(6),
+                false => self.pick([1, 2, 3, 5, 8, 15, 16, 17, 33]),
+            };
+            let [h, w] = [side(), side()];
+            let kernel = [0, 1].map(|_| 1 + self.below(5));
+            let stride = [0, 1].map(|_| 1 + self.below(4));
+            let dilation = [0, 1].map(|_| 1 + self.below(3));
+            let crops = [0, 1, 2, 3].map(|_| self.below(6));
+            let padding = match self.below(4) {
+                0 => Padding::Same,
+                1 => Padding::SameLower,
+                2 => Padding::Valid,
+                _ => Padding::Explicit(crops[0], crops[1], crops[2], crops[3]),
+            };
+            let options = Deconv2dOptions::new()
+                .with_stride(stride)
+                .with_dilation(dilation)
+                .with_groups(groups)
+                .with_padding(padding);
+            let input = [1 + self.below(3), groups * c_in, h, w];
+            let weight = [groups * c_out, c_in, kernel[0], kernel[1]];
+            // Some crops leave nothing.
+            if let Ok(geometry) = Geometry::new(input, weight, &options) {
+                return geometry;
+            }
+        }
+    }
+}
+
+/// Calls `f` with the indices of every input value, weight and output value that belong together.
+fn each_product(geometry: &Geometry, mut f: impl FnMut(usize, usize, usize)) {
+    let [n, c_in, h_in, w_in] = geometry.input_shape();
+    let [c_out, c_in_per_group, k_h, k_w] = geometry.weight_shape();
+    let [.., h_out, w_out] = geometry.output_shape();
+    let [height, width] = geometry.axes();
+    let place = |axis: &crate::AxisGeometry, i: usize, tap: usize| {
+        let full = i * axis.stride() + (axis.kernel() - 1 - tap) * axis.dilation();
+        full.checked_sub(axis.crop_begin()).filter(|at| *at < axis.output())
+    };
+    for (map, o, c) in (0..n).flat_map(|map| {
+        (0..c_out).flat_map(move |o| (0..c_in_per_group).map(move |c| (map, o, c)))
+    }) {
+        let channel = o / (c_out / geometry.groups()) * c_in_per_group + c;
+        for (y, x) in (0..h_in).flat_map(|y| (0..w_in).map(move |x| (y, x))) {
+            for (a, b) in (0..k_h).flat_map(|a| (0..k_w).map(move |b| (a, b))) {
+                let (Some(to_y), Some(to_x)) = (place(height, y, a), place(width, x, b)) else {
+                    continue;
+                };
+                f(
+                    ((map * c_in + channel) * h_in + y) * w_in + x,
+                    ((o * c_in_per_group + c) * k_h + a) * k_w + b,
+                    ((map * c_out + o) * h_out + to_y) * w_out + to_x,
+                );
+            }
+        }
+    }
+}
+
+struct Case {
+    geometry: Geometry,
+    input: Vec<f64>,
+    weight: Vec<f64>,
+    bias: Vec<f64>,
+    grad_output: Vec<f64>,
+    /// Output, and the gradients of input and weight.
+    expected: [Vec<f64>; 3],
+}
+
+impl Case {
+    fn draw(draw: &mut Draw) -> Self {
+        let geometry = draw.geometry();
+        let [input, weight, grad_output] =
+            [geometry.input_shape(), geometry.weight_shape(), geometry.output_shape()]
+                .map(|shape| draw.whole_numbers(shape.iter().product()));
+        let bias = draw.whole_numbers(geometry.channels()[1]);
+        let [.., h_out, w_out] = geometry.output_shape();
+        let planes = (0..grad_output.len()).map(|at| at / (h_out * w_out) % bias.len());
+        let mut output: Vec<f64> = planes.map(|channel| bias[channel]).collect();
+        let (mut grad_input, mut grad_weight) = (vec![0.; input.len()], vec![0.; weight.len()]);
+        each_product(&geometry, |i, w, o| {
+            output[o] += input[i] * weight[w];
+            grad_input[i] += weight[w] * grad_output[o];
+            grad_weight[w] += input[i] * grad_output[o];
+        });
+        let expected = [output, grad_input, grad_weight];
+        Self { geometry, input, weight, bias, grad_output, expected }
+    }
+
+    /// Checks the kernels' results for one kind of vectors.
+    fn check<T: Element + Into<f64>>(&self, arch: Arch, number: fn(f64) -> T) {
+        let Self { geometry, expected, .. } = self;
+        let numbers = |values: &[f64]| -> Vec<T> { values.iter().map(|v| number(*v)).collect() };
+        let [input, weight] = [&self.input, &self.weight].map(|values| numbers(values));
+        let [bias, grad_output] = [&self.bias, &self.grad_output].map(|values| numbers(values));
+        let got = [
+            correlate::forward(arch, geometry, &input, &weight, Some(&bias)),
+            correlate::grad_input(arch, geometry, &weight, &grad_output),
+            grad_weight::grad_weight(arch, geometry, &input, &grad_output),
+        ];
+        let plain = [
+            direct::forward(geometry, &input, &weight, Some(&bias)),
+            direct::grad_input(geometry, &weight, &grad_output),
+            direct::grad_weight(geometry, &input, &grad_output),
+        ];
+        let names = ["output", "gradient of the input", "gradient of the weight"];
+        for (got, kernel) in [(got, "vector"), (plain, "plain")] {
+            for ((got, expected), name) in got.into_iter().zip(expected).zip(names) {
+                let got: Vec<f64> = got.into_iter().map(Into::into).collect();
+                assert_eq!(&got, expected, "{name}, {kernel} kernel, {arch:?}: {geometry:?}");
+            }
+        }
+    }
+}
+
+/// All kinds of vectors that the machine has.
+fn archs() -> Vec<Arch> {
+    let mut archs = vec![Arch::Scalar, Arch::new()];
+    #[cfg(target_arch = "x86_64")]
+    archs.extend(pulp::x86::V3::try_new().map(Arch::V3));
+    archs
+}
+
+fn pool(threads: usize) -> ThreadPool {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
+}
+
+#[test]
+fn every_kernel_is_exact_on_drawn_geometries() {
+    let pools = [pool(1), pool(3)];
+    let mut draw = Draw(1);
+    for i in 0..3_000 {
+        let case = Case::draw(&mut draw);
+        pools[i % 2].install(|| {
+            for arch in archs() {
+                case.check::<f32>(arch, |value| value as f32);
+                case.check::<f64>(arch, |value| value);
+            }
+        });
+    }
+}
