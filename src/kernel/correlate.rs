@@ -12,7 +12,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::plan::{Class, Layout, Plan};
-use super::tile::{Element, Fresh, Step, Steps, Tile, VECTORS, rows};
+use super::tile::{Element, Fresh, SideBySide, Step, Steps, Tile, VECTORS, rows};
 use crate::Geometry;
 
 /// The channels of a pass, by group, and where the weight of a pair of them is.
@@ -45,9 +45,11 @@ struct Pass<'a, T> {
 /// A class with its packed weights.
 struct Packed<T> {
     class: Class,
-    /// `[group][row][channel of the source, tap]`, where the rows, a target channel's phases side
-    /// by side, come in blocks, `[block of rows][channel, tap][row]`, which restart at each unit.
+    /// `[group][unit's target channels][block of rows][channel of the source, tap][row]`, where a
+    /// target channel's phases are rows side by side; zeros past the last row.
     weights: Vec<T>,
+    /// Blocks of rows of a unit.
+    blocks: usize,
     /// One for each channel of a source block and tap.
     steps: Steps,
     /// Where the vectors of a full band start in the source's lines.
@@ -313,13 +315,16 @@ impl<T: Element> Packed<T> {
         weight: &[T],
     ) -> Self {
         let [height, width] = &plan.axes;
+        let all_rows = class.phases.len() * block.targets;
+        let blocks = all_rows.div_ceil(most_rows);
+        let rows = all_rows.div_ceil(blocks);
         let copy = (block.band + height.reach) * block.line;
         let steps = (0..block.depth).flat_map(|channel| {
             let taps = class.taps.iter().enumerate();
             let count = class.taps.len();
             taps.map(move |(i, (at, [y, x]))| Step {
                 source: (channel * block.channel + at * copy + y * block.line + x) as u32,
-                weight: (channel * count + i) as u32,
+                weight: ((channel * count + i) * rows) as u32,
             })
         });
         let steps = Steps::new(steps.collect());
@@ -335,10 +340,8 @@ impl<T: Element> Packed<T> {
         } else {
             ((0..across).map(|v| v * block.lanes).collect(), block.line)
         };
-        let rows = class.phases.len() * block.targets;
-        let rows = rows.div_ceil(rows.div_ceil(most_rows));
-        let weights = pack(&class, channels, block, rows, weight);
-        Self { class, weights, steps, starts, line, rows }
+        let weights = pack(&class, channels, block, [blocks, rows], weight);
+        Self { class, weights, blocks, steps, starts, line, rows }
     }
 
     /// The vectors that cover `lines` lines.
@@ -352,48 +355,41 @@ fn pack<T: Element>(
     class: &Class,
     channels: Channels,
     block: &Block,
-    rows: usize,
+    [blocks, rows]: [usize; 2],
     weight: &[T],
 ) -> Vec<T> {
     let (sources, source_stride) = channels.source;
     let (targets, target_stride) = channels.target;
-    let phases = class.phases.len();
-    let steps = sources * class.taps.len();
-    let mut packed = vec![T::default(); channels.groups * targets * phases * steps];
+    let (phases, taps) = (class.phases.len(), class.taps.len());
+    let units = targets.div_ceil(block.targets);
+    let size = rows * sources * taps;
+    let mut packed = vec![T::default(); channels.groups * units * blocks * size];
     let offsets = class.phases.iter().map(|phase| {
         let offsets = phase.taps.iter().map(|[y, x]| y * channels.columns + x);
         offsets.collect()
     });
     let offsets: Vec<Vec<usize>> = offsets.collect();
-    let blocks = packed
-        .chunks_mut(targets * phases * steps)
-        .enumerate()
-        .flat_map(|(group, packed)| {
-            let units = packed.chunks_mut(block.targets * phases * steps).enumerate();
-            units.flat_map(move |(unit, packed)| {
-                let first = unit * block.targets * phases;
-                let blocks = packed.chunks_mut(rows * steps).enumerate();
-                blocks.map(move |(i, block)| (group, first + i * rows, block))
-            })
-        });
-    let blocks: Vec<_> = blocks.collect();
-    blocks
-        .into_par_iter()
-        .with_min_len(1 + 8192 / (rows * steps))
-        .for_each(|(group, first, packed)| {
-            let count = packed.len() / steps;
-            let group = &weight[group * channels.group..][..channels.group];
-            for (source, packed) in packed.chunks_mut(count * class.taps.len()).enumerate() {
-                for r in 0..count {
-                    let (target, phase) = ((first + r) / phases, (first + r) % phases);
-                    let kernel = &group[target * target_stride + source * source_stride..];
-                    let packed = packed[r..].iter_mut().step_by(count);
-                    for (packed, offset) in packed.zip(&offsets[phase]) {
-                        *packed = kernel[*offset];
-                    }
+    let pack = |(i, packed): (usize, &mut [T])| {
+        let (group, unit, block_of_rows) = (i / blocks / units, i / blocks % units, i % blocks);
+        let group = &weight[group * channels.group..][..channels.group];
+        for r in 0..rows {
+            let row = block_of_rows * rows + r;
+            let (target, phase) = (row / phases, row % phases);
+            let first = unit * block.targets + target;
+            if target >= block.targets || first >= targets {
+                break;
+            }
+            for source in 0..sources {
+                let kernel = &group[first * target_stride + source * source_stride..];
+                let packed = packed[source * taps * rows + r..].iter_mut().step_by(rows);
+                for (packed, offset) in packed.zip(&offsets[phase]) {
+                    *packed = kernel[*offset];
                 }
             }
-        });
+        }
+    };
+    let blocks = packed.par_chunks_exact_mut(size).enumerate();
+    blocks.with_min_len(1 + 8192 / size).for_each(pack);
     packed
 }
 
@@ -462,23 +458,7 @@ impl<T: Element> Pass<'_, T> {
         let first = (unit.map * self.channels.groups + unit.group) * sources + channel;
         let maps = self.source[first * size..].chunks_exact(size);
         for (map, to) in maps.zip(to.chunks_mut(self.block.channel)).take(depth) {
-            let mut copies = to.chunks_exact_mut(copy);
-            for column in &width.copies {
-                for row in &height.copies {
-                    let Some(to) = copies.next() else { return };
-                    let lines = to.chunks_exact_mut(line).take(band + height.reach);
-                    for (i, to) in lines.enumerate() {
-                        let y = (unit.cell + i) as isize + row.shift;
-                        let y = usize::try_from(y).map(|y| y * height.source_step + row.plane);
-                        let from = match y {
-                            Ok(y) if y < height.source => &map[y * width.source..][..width.source],
-                            _ => &[],
-                        };
-                        let from = from.get(column.plane..).unwrap_or(&[]);
-                        spread(from, width.source_step, column.shift, to);
-                    }
-                }
-            }
+            copy_map(self.plan, map, unit.cell, band, copy, line, to);
         }
     }
 
@@ -497,24 +477,24 @@ impl<T: Element> Pass<'_, T> {
     ) {
         let (block, class) = (&self.block, &packed.class);
         let (taps, phases) = (class.taps.len(), class.phases.len());
-        let steps = self.channels.source.0 * taps;
-        let all_rows = phases * self.channels.target.0;
         let unit_rows = phases * unit.lines.len();
-        let weights = &packed.weights[(unit.group * all_rows + unit.target * phases) * steps..];
+        let size = packed.rows * self.channels.source.0 * taps;
+        let units = self.channels.target.0.div_ceil(block.targets);
+        let first_block = (unit.group * units + unit.target / block.targets) * packed.blocks;
+        let weights = packed.weights.chunks_exact(size).skip(first_block);
         let starts = &packed.starts[..stride / block.lanes];
         for (i, starts) in starts.chunks(VECTORS).enumerate() {
-            for row in (0..unit_rows).step_by(packed.rows) {
-                let rows = packed.rows.min(unit_rows - row);
-                let weights = &weights[row * steps..][..rows * steps];
+            for (row, weights) in (0..unit_rows).step_by(packed.rows).zip(weights.clone()) {
                 let tile = Tile {
                     source,
-                    weights: &weights[rows * channel * taps..][..rows * depth * taps],
+                    weights: &weights[packed.rows * channel * taps..],
+                    rows: SideBySide(packed.rows.min(unit_rows - row)),
                     steps: &packed.steps,
                     range: 0..depth * taps,
                     begin: channel == 0,
                 };
                 let at = first + row * stride + i * VECTORS * block.lanes;
-                tile.run(simd, rows, starts, &mut sums[at..], stride);
+                tile.run(simd, starts, &mut sums[at..], stride);
             }
         }
     }
@@ -551,6 +531,37 @@ impl<T: Element> Pass<'_, T> {
             }
         }
         written
+    }
+}
+
+/// Copies what `band` rows of cells, from `cell` on, read of a map: `[copy][line][cells + reach]`.
+#[inline(always)]
+pub(super) fn copy_map<T: Element>(
+    plan: &Plan,
+    map: &[T],
+    cell: usize,
+    band: usize,
+    copy: usize,
+    line: usize,
+    to: &mut [T],
+) {
+    let [height, width] = &plan.axes;
+    let mut copies = to.chunks_exact_mut(copy);
+    for column in &width.copies {
+        for row in &height.copies {
+            let Some(to) = copies.next() else { return };
+            let lines = to.chunks_exact_mut(line).take(band + height.reach);
+            for (i, to) in lines.enumerate() {
+                let y = (cell + i) as isize + row.shift;
+                let y = usize::try_from(y).map(|y| y * height.source_step + row.plane);
+                let from = match y {
+                    Ok(y) if y < height.source => &map[y * width.source..][..width.source],
+                    _ => &[],
+                };
+                let from = from.get(column.plane..).unwrap_or(&[]);
+                spread(from, width.source_step, column.shift, to);
+            }
+        }
     }
 }
 

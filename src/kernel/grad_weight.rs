@@ -1,58 +1,58 @@
 //! The gradient of the weight.
 //!
 //! ```text
-//! grad_weight[o, c, tap] = sum over the maps and positions i of  input[c, i] * phase_o[i - shift]
+//! grad_weight[o, c, tap] = sum over the maps and positions i of
+//!     input[c, i] * grad_output[o, i * s + the tap's place]
 //! ```
 //!
-//! where `phase_o` is the tap's phase of the output's gradient, and the shift the tap's. Both maps
-//! are packed position by position: the input with its channels side by side, as the lanes of a
-//! tile, the output's gradient with its channels and phases side by side, as the rows of a tile.
-//! Every tap is then a constant offset, and the tile sums over the positions, in their order, so
-//! that no sum depends on how the work is cut.
+//! The input is transposed once, so that the channels of a position lie side by side and become the
+//! lanes of a tile. The output's gradient is copied as for the gradient of the input: plane by
+//! plane, lines that end in zeros, so that every tap is a constant offset. The rows of a tile are
+//! pairs of output channel and tap, its steps the positions, which it sums in their order, so that
+//! no sum depends on how the work is cut.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::correlate::registers;
-use super::plan::{Class, Layout, Plan};
+use super::correlate::{copy_map, registers};
+use super::plan::{Layout, Plan};
 use super::tile::{Element, Step, Steps, Tile, VECTORS};
 use crate::Geometry;
 
-/// Positions that are packed at once, about: with them a tile's operands stay in the second-level
-/// cache.
-const BAND: usize = 1024;
 /// Positions that a tile sums before the next takes its turn with the same operands, which then
 /// are in the first-level cache.
-const NEAR: usize = 192;
+const NEAR: usize = 256;
 
-/// The rows of input that are packed at once: of several whole maps, or of one.
-#[derive(Clone, Copy)]
-struct Band {
-    maps: usize,
-    rows: usize,
-}
-
-/// A class, and how its part of the output's gradient is packed.
-struct Phases {
-    class: Class,
-    /// Rows of a tile: pairs of phase and output channel.
-    rows: usize,
-    /// Lines of a packed map, and its columns.
-    size: [usize; 2],
-    /// The largest shift of a tap, on each axis.
-    high: [isize; 2],
+/// The operands, and how they are cut.
+struct Sums<'a, T> {
+    plan: &'a Plan,
+    sizes: Sizes,
+    /// `[group][block of channels][map, position][VECTORS * lanes]`, zeros past the last channel.
+    input: Vec<T>,
+    /// `[n, c_out, O_h, O_w]`
+    grad_output: &'a [T],
     /// A step for each position of a band.
     steps: Steps,
 }
 
-/// Some tiles' sums: for one block of input channels, and one of a class's rows.
-struct Job<'a, T> {
-    group: usize,
-    class: usize,
+#[derive(Clone, Copy)]
+struct Sizes {
+    batch: usize,
+    groups: usize,
+    /// Channels of a group.
+    c_in: usize,
+    c_out: usize,
+    /// Height and width of the input.
+    input: [usize; 2],
+    taps: usize,
+    /// Channels of a block, and blocks of a group.
+    block: usize,
+    blocks: usize,
     lanes: usize,
+    /// Rows of a tile.
     rows: usize,
-    /// `[tap][row][VECTORS * lanes]`
-    sums: &'a mut [T],
+    /// Rows of input that are summed at once.
+    band: usize,
 }
 
 /// Computes the gradient of the weight, `[c_out, c_in / groups, k_h, k_w]`.
@@ -62,244 +62,99 @@ pub(super) fn grad_weight<T: Element>(
     input: &[T],
     grad_output: &[T],
 ) -> Vec<T> {
-    let plan = Plan::forward(geometry, Layout { merge: true, split: false });
+    let plan = Plan::grad_input(geometry, Layout { merge: false, split: false });
     let [c_out, c_in, k_h, k_w] = geometry.weight_shape();
-    let (n, groups, c_out) = (geometry.batch(), geometry.groups(), c_out / geometry.groups());
+    let (groups, c_out, taps) = (geometry.groups(), c_out / geometry.groups(), k_h * k_w);
     let [height, width] = geometry.axes().map(|axis| axis.input());
-    let (lanes, most_rows) = registers::<T>(arch);
-    let block = VECTORS * lanes;
-    let c_blocks = c_in.div_ceil(block);
+    let (lanes, rows) = registers::<T>(arch);
+    // Weights that lie apart need registers of their own.
+    let rows = rows / 3 * 2;
+    // No wider than a group's channels.
+    let block = lanes * VECTORS.min(c_in.div_ceil(lanes));
+    let sizes = Sizes {
+        batch: geometry.batch(),
+        groups,
+        c_in,
+        c_out,
+        input: [height, width],
+        taps,
+        block,
+        blocks: c_in.div_ceil(block),
+        lanes,
+        rows,
+        band: (NEAR / width).clamp(1, height),
+    };
+    let line = width + plan.axes[1].reach;
+    let positions = (0..sizes.band).flat_map(|y| (0..width).map(move |x| y * line + x));
+    let steps = positions.enumerate().map(|(i, at)| Step {
+        source: (i * block) as u32,
+        weight: at as u32,
+    });
+    let sums = Sums {
+        plan: &plan,
+        sizes,
+        input: transpose(arch, sizes, input),
+        grad_output,
+        steps: Steps::new(steps.collect()),
+    };
 
-    let rows = (BAND / width).clamp(1, height);
-    let maps = if rows == height { (BAND / (height * width)).clamp(1, n) } else { 1 };
-    let band = Band { maps, rows };
-    let classes = plan.classes().into_iter();
-    let classes: Vec<Phases> = classes
-        .map(|class| Phases::new(class, &plan, band, width, block, c_out, most_rows))
-        .collect();
+    // A job takes some rows, pairs of output channel and tap, of a group.
+    let all = c_out * taps;
+    let jobs = (4 * rayon::current_num_threads()).div_ceil(groups);
+    let a_job = all.div_ceil(jobs).next_multiple_of(rows).min(all);
+    let c_padded = sizes.blocks * block;
+    let mut products = vec![T::default(); groups * all * c_padded];
+    let jobs = products.par_chunks_mut(all * c_padded).enumerate().flat_map(|(group, products)| {
+        let jobs = products.par_chunks_mut(a_job * c_padded).enumerate();
+        jobs.map(move |(i, products)| (group, i * a_job, products))
+    });
+    jobs.for_each(|(group, row, products)| {
+        let rows = row..row + products.len() / c_padded;
+        arch.dispatch(Job { sums: &sums, group, rows, products });
+    });
 
-    // All sums of all jobs, and all packed values of a band, each in one piece.
-    let lengths = |class: &Phases| class.class.taps.len() * class.rows * block;
-    let row_blocks = |class: &Phases| (class.class.phases.len() * c_out).div_ceil(class.rows);
-    let a_group: usize = classes.iter().map(|class| row_blocks(class) * lengths(class)).sum();
-    let mut sums = vec![T::default(); groups * c_blocks * a_group];
-    let mut jobs: Vec<Job<T>> = Vec::new();
-    let mut rest = &mut sums[..];
-    for group in 0..groups {
-        for lanes in 0..c_blocks {
-            for (c, class) in classes.iter().enumerate() {
-                for rows in 0..row_blocks(class) {
-                    let (sums, after) = rest.split_at_mut(lengths(class));
-                    rest = after;
-                    jobs.push(Job { group, class: c, lanes, rows, sums });
-                }
-            }
+    // From [o, tap][c] to [o][c][tap].
+    let mut grad = vec![T::default(); groups * c_out * c_in * taps];
+    let channels = grad.par_chunks_mut(c_in * taps).zip(products.par_chunks(taps * c_padded));
+    channels.with_min_len(1 + 4096 / (c_in * taps)).for_each(|(grad, products)| {
+        for (c, grad) in grad.chunks_exact_mut(taps).enumerate() {
+            let from = products[c..].iter().step_by(c_padded);
+            grad.iter_mut().zip(from).for_each(|(grad, sum)| *grad = *sum);
         }
-    }
-
-    let positions = band.maps * band.rows * width;
-    let mut packed_input = vec![T::default(); groups * c_blocks * positions * block];
-    let mut packed_phases: Vec<Vec<T>> = classes
-        .iter()
-        .map(|class| {
-            let [lines, columns] = class.size;
-            let a_block = band.maps * lines * columns * class.rows;
-            vec![T::default(); groups * row_blocks(class) * a_block]
-        })
-        .collect();
-
-    for map in (0..n).step_by(band.maps) {
-        for row in (0..height).step_by(band.rows) {
-            let maps = map..n.min(map + band.maps);
-            let rows = row..height.min(row + band.rows);
-            let count = maps.len() * rows.len() * width;
-            let packing = Packing { geometry, arch, maps, rows, c_out };
-            packing.input(input, c_in, block, &mut packed_input, positions * block);
-            for (class, packed) in classes.iter().zip(&mut packed_phases) {
-                packing.phases(&plan, class, grad_output, row_blocks(class), packed, band.maps);
-            }
-            let begin = map == 0 && row == 0;
-            jobs.par_chunks_mut(4).for_each(|jobs| {
-                arch.dispatch(Sum {
-                    jobs,
-                    classes: &classes,
-                    c_blocks,
-                    c_in,
-                    c_out,
-                    band,
-                    input: &packed_input,
-                    input_block: positions * block,
-                    phases: &packed_phases,
-                    count,
-                    begin,
-                });
-            });
-        }
-    }
-
-    let mut grad = vec![T::default(); groups * c_out * c_in * k_h * k_w];
-    for job in &jobs {
-        let class = &classes[job.class];
-        let taps = class.class.taps.len();
-        for r in 0..class.rows {
-            let row = job.rows * class.rows + r;
-            let Some(phase) = class.class.phases.get(row / c_out) else { break };
-            let o = job.group * c_out + row % c_out;
-            for (tap, [y, x]) in (0..taps).zip(&phase.taps) {
-                let sums = &job.sums[(tap * class.rows + r) * block..][..block];
-                let c = job.lanes * block;
-                let at = ((o * c_in + c) * k_h + y) * k_w + x;
-                let to = grad[at..].iter_mut().step_by(k_h * k_w);
-                for (to, sum) in to.zip(sums).take(c_in - c) {
-                    *to = *sum;
-                }
-            }
-        }
-    }
+    });
     grad
 }
 
-impl Phases {
-    fn new(
-        class: Class,
-        plan: &Plan,
-        band: Band,
-        width: usize,
-        block: usize,
-        c_out: usize,
-        most_rows: usize,
-    ) -> Self {
-        let shift = |axis: usize, of: fn(usize, usize) -> usize| {
-            let shifts = class.taps.iter().map(|tap| tap.1[axis]);
-            shifts.reduce(of).unwrap_or(0)
-        };
-        let [high, low] = [usize::max, usize::min].map(|of| [shift(0, of), shift(1, of)]);
-        let size = [band.rows + high[0] - low[0], width + high[1] - low[1]];
-        let all = class.phases.len() * c_out;
-        let rows = all.div_ceil(all.div_ceil(most_rows));
-        let [lines, columns] = size;
-        let places = (0..band.maps).flat_map(|map| {
-            let rows = 0..band.rows;
-            rows.flat_map(move |y| (0..width).map(move |x| (map * lines + y) * columns + x))
-        });
-        let steps = places.enumerate().map(|(i, place)| Step {
-            source: (i * block) as u32,
-            weight: place as u32,
-        });
-        let steps = Steps::new(steps.collect());
-        let high = [0, 1].map(|axis| high[axis] as isize + plan.axes[axis].copies[0].shift);
-        Self { class, rows, size, high, steps }
-    }
-}
-
-/// What is packed at once.
-struct Packing<'a> {
-    geometry: &'a Geometry,
-    arch: Arch,
-    maps: core::ops::Range<usize>,
-    rows: core::ops::Range<usize>,
-    c_out: usize,
-}
-
-impl Packing<'_> {
-    /// The input: `[group][block of channels][position][VECTORS * lanes]`, zeros past the last
-    /// channel.
-    fn input<T: Element>(
-        &self,
-        input: &[T],
-        c_in: usize,
-        block: usize,
-        packed: &mut [T],
-        length: usize,
-    ) {
-        let [_, channels, height, width] = self.geometry.input_shape();
-        let c_blocks = c_in.div_ceil(block);
-        let count = self.rows.len() * width;
-        packed.par_chunks_mut(length).enumerate().for_each(|(i, packed)| {
-            let (group, c) = (i / c_blocks, i % c_blocks * block);
-            let here = block.min(c_in - c);
-            for (m, map) in self.maps.clone().enumerate() {
-                let first = (map * channels + group * c_in + c) * height * width;
-                let planes = &input[first + self.rows.start * width..];
-                let packed = &mut packed[m * count * block..][..count * block];
-                self.arch.dispatch(Transpose {
-                    from: planes,
-                    plane: height * width,
-                    planes: here,
-                    step: 1,
-                    to: packed,
-                    block,
-                });
-            }
-        });
-    }
-
-    /// A class's part of the output's gradient: `[group][block of rows][map][line][column][row]`,
-    /// zeros where the map has ended.
-    fn phases<T: Element>(
-        &self,
-        plan: &Plan,
-        class: &Phases,
-        grad_output: &[T],
-        blocks: usize,
-        packed: &mut [T],
-        band_maps: usize,
-    ) {
-        let [_, channels, o_h, o_w] = self.geometry.output_shape();
-        let [s_h, s_w] = plan.axes.each_ref().map(|axis| axis.target_step);
-        let ([lines, columns], rows) = (class.size, class.rows);
-        let length = band_maps * lines * columns * rows;
-        let used = self.rows.len() + lines - lines.min(class.size[0]);
-        let _ = used;
-        packed.par_chunks_mut(length).enumerate().for_each(|(i, packed)| {
-            let (group, row) = (i / blocks, i % blocks * rows);
-            packed.fill(T::default());
-            for r in 0..rows {
-                let Some(phase) = class.class.phases.get((row + r) / self.c_out) else { break };
-                let channel = group * self.c_out + (row + r) % self.c_out;
-                // Column `j` of a line is place `j - high` of the class, a cell `lead` before it.
-                let first = [0, 1].map(|axis| {
-                    let start = if axis == 0 { self.rows.start as isize } else { 0 };
-                    start - class.high[axis] - phase.lead[axis] as isize
-                });
-                for (m, map) in self.maps.clone().enumerate() {
-                    let plane = &grad_output[(map * channels + channel) * o_h * o_w..][..o_h * o_w];
-                    for line in 0..lines {
-                        let cell = first[0] + line as isize;
-                        if cell < 0 || cell as usize >= phase.cells[0] {
-                            continue;
-                        }
-                        let y = cell as usize * s_h + phase.phase[0];
-                        let from = first[1].max(0) as usize;
-                        let to = (first[1] + columns as isize).clamp(0, phase.cells[1] as isize);
-                        let skip = (from as isize - first[1]) as usize;
-                        let values = &plane[y * o_w..][..o_w];
-                        let at = ((m * lines + line) * columns + skip) * rows + r;
-                        let to = to as usize;
-                        if from < to {
-                            let packed = packed[at..].iter_mut().step_by(rows);
-                            let values = values[from * s_w + phase.phase[1]..].iter().step_by(s_w);
-                            for (packed, value) in packed.zip(values).take(to - from) {
-                                *packed = *value;
-                            }
-                        }
-                    }
-                }
-            }
-        });
-    }
+/// Transposes the input to [`Sums::input`].
+fn transpose<T: Element>(arch: Arch, sizes: Sizes, input: &[T]) -> Vec<T> {
+    let Sizes { batch, groups, c_in, block, blocks, .. } = sizes;
+    let size = sizes.input[0] * sizes.input[1];
+    let mut transposed = vec![T::default(); groups * blocks * batch * size * block];
+    // Positions that a thread takes at once.
+    let some = (1 << 14) / block;
+    let pieces = transposed.par_chunks_mut(size * block).enumerate().flat_map(|(i, map)| {
+        let pieces = map.par_chunks_mut(some * block).enumerate();
+        pieces.map(move |(piece, to)| (i, piece * some, to))
+    });
+    pieces.for_each(|(i, position, to)| {
+        let (group, c, map) = (i / batch / blocks, i / batch % blocks * block, i % batch);
+        let first = (map * groups + group) * c_in + c;
+        let planes = &input[first * size..];
+        arch.dispatch(Transpose { planes, size, count: block.min(c_in - c), position, block, to });
+    });
+    transposed
 }
 
 /// Writes some planes position by position.
 struct Transpose<'a, T> {
-    from: &'a [T],
-    /// From one plane to the next.
-    plane: usize,
-    planes: usize,
-    step: usize,
+    planes: &'a [T],
+    size: usize,
+    count: usize,
+    /// The first position.
+    position: usize,
+    block: usize,
     /// `[position][block]`
     to: &'a mut [T],
-    block: usize,
 }
 
 impl<T: Element> WithSimd for Transpose<'_, T> {
@@ -307,66 +162,84 @@ impl<T: Element> WithSimd for Transpose<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let count = self.to.len() / self.block;
-        for c in 0..self.planes {
-            let plane = &self.from[c * self.plane..];
-            let to = self.to[c..].iter_mut().step_by(self.block);
-            for (to, from) in to.zip(plane.iter().step_by(self.step)).take(count) {
-                *to = *from;
+        /// Positions of a cache line of `f32`.
+        const SOME: usize = 16;
+        let Self { planes, size, count, position, block, to } = self;
+        for (i, to) in to.chunks_mut(SOME * block).enumerate() {
+            let at = position + i * SOME;
+            let some = to.len() / block;
+            for c in 0..count {
+                let from = &planes[c * size + at..][..some];
+                let to = to[c..].iter_mut().step_by(block);
+                for (to, from) in to.zip(from) {
+                    *to = *from;
+                }
             }
         }
     }
 }
 
-/// Adds a band's products to the sums of some jobs.
-struct Sum<'a, 't, T> {
-    jobs: &'a mut [Job<'t, T>],
-    classes: &'a [Phases],
-    c_blocks: usize,
-    c_in: usize,
-    c_out: usize,
-    band: Band,
-    input: &'a [T],
-    input_block: usize,
-    phases: &'a [Vec<T>],
-    count: usize,
-    begin: bool,
+/// The sums of some rows of a group.
+struct Job<'a, 't, T> {
+    sums: &'a Sums<'a, T>,
+    group: usize,
+    rows: core::ops::Range<usize>,
+    /// `[row][c_in]`, with whole blocks of channels.
+    products: &'t mut [T],
 }
 
-impl<T: Element> WithSimd for Sum<'_, '_, T> {
+impl<T: Element> WithSimd for Job<'_, '_, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let lanes = T::lanes::<S>();
-        let block = VECTORS * lanes;
-        for from in (0..self.count).step_by(NEAR) {
-            let range = from..self.count.min(from + NEAR);
-            for job in self.jobs.iter_mut() {
-                let class = &self.classes[job.class];
-                let [lines, columns] = class.size;
-                let blocks = (class.class.phases.len() * self.c_out).div_ceil(class.rows);
-                let packed = &self.phases[job.class];
-                let length = self.band.maps * lines * columns * class.rows;
-                let packed = &packed[(job.group * blocks + job.rows) * length..][..length];
-                let input = (job.group * self.c_blocks + job.lanes) * self.input_block;
-                let vectors = (self.c_in - job.lanes * block).div_ceil(lanes).min(VECTORS);
-                let starts = [0, lanes];
-                let sums = job.sums.chunks_exact_mut(class.rows * block);
-                for ((_, shift), sums) in class.class.taps.iter().zip(sums) {
-                    let high = class.class.taps.iter();
-                    let high = high.fold([0, 0], |h: [usize; 2], t| {
-                        [h[0].max(t.1[0]), h[1].max(t.1[1])]
-                    });
-                    let at = (high[0] - shift[0]) * columns + high[1] - shift[1];
-                    let tile = Tile {
-                        source: &self.input[input..][..self.input_block],
-                        weights: &packed[at * class.rows..],
-                        steps: &class.steps,
-                        range: range.clone(),
-                        begin: self.begin && from == 0,
-                    };
-                    tile.run(simd, class.rows, &starts[..vectors], sums, block);
+        let Self { sums: operands, group, rows, products } = self;
+        let Sums { plan, sizes, input, grad_output, steps } = operands;
+        let Sizes { batch, groups, c_in, c_out, taps, block, blocks, lanes, band, .. } = *sizes;
+        let [height, width] = &plan.axes;
+        let [h, w] = sizes.input;
+        let classes = plan.classes();
+        let Some(class) = classes.first() else { return };
+
+        // The channels that the rows belong to, and where each row's values are in their copies.
+        let line = width.cells + width.reach;
+        let copy = (band + height.reach) * line;
+        let channel = height.copies.len() * width.copies.len() * copy;
+        let channels = rows.start / taps..rows.end.div_ceil(taps);
+        let place = |row: usize| {
+            let (at, [y, x]) = class.taps[row % taps];
+            (row / taps - channels.start) * channel + at * copy + y * line + x
+        };
+        let offsets: Vec<usize> = rows.clone().map(place).collect();
+        let mut copies = vec![T::default(); channels.len() * channel];
+        let c_padded = blocks * block;
+
+        let [o_h, o_w] = [height.source, width.source];
+        for map in 0..batch {
+            for row in (0..h).step_by(band) {
+                let count = band.min(h - row) * w;
+                let first = (map * groups + group) * c_out + channels.start;
+                let maps = grad_output[first * o_h * o_w..].chunks_exact(o_h * o_w);
+                for (map, copies) in maps.zip(copies.chunks_exact_mut(channel)) {
+                    copy_map(plan, map, row, band.min(h - row), copy, line, copies);
+                }
+                for b in 0..blocks {
+                    let position = ((group * blocks + b) * batch + map) * h * w + row * w;
+                    let source = &input[position * block..][..count * block];
+                    let vectors = (c_in - b * block).div_ceil(lanes).min(block / lanes);
+                    let starts = &[0, lanes][..vectors];
+                    let tiles = products.chunks_mut(sizes.rows * c_padded);
+                    for (products, rows) in tiles.zip(offsets.chunks(sizes.rows)) {
+                        let tile = Tile {
+                            source,
+                            weights: &copies,
+                            rows,
+                            steps,
+                            range: 0..count,
+                            begin: map == 0 && row == 0,
+                        };
+                        tile.run(simd, starts, &mut products[b * block..], c_padded);
+                    }
                 }
             }
         }

@@ -84,15 +84,14 @@ macro_rules! element {
 element!(f32, f32s, splat_f32s, mul_add_e_f32s);
 element!(f64, f64s, splat_f64s, mul_add_e_f64s);
 
-/// The steps of a tile: where each finds its vectors in the source, and its row of weights.
+/// The steps of a tile: where each finds its vectors in the source, and its weights.
 pub(super) struct Steps {
     steps: Vec<Step>,
     /// The largest of each, up to and with each step.
     most: Vec<Step>,
 }
 
-/// One step: how far its vectors lie after the tile's starts, and which of the rows of weights,
-/// counted from the tile's first, is its.
+/// One step: how far its vectors lie after the tile's starts, and its weights after its rows'.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Step {
     pub(super) source: u32,
@@ -111,10 +110,11 @@ impl Steps {
 }
 
 /// The operands of a tile.
-pub(super) struct Tile<'a, T> {
+pub(super) struct Tile<'a, T, R> {
     pub(super) source: &'a [T],
-    /// `[row of weights][R]`
     pub(super) weights: &'a [T],
+    /// Where each row's weights are.
+    pub(super) rows: R,
     pub(super) steps: &'a Steps,
     /// Which of the steps are taken.
     pub(super) range: core::ops::Range<usize>,
@@ -122,26 +122,56 @@ pub(super) struct Tile<'a, T> {
     pub(super) begin: bool,
 }
 
-impl<T: Element> Tile<'_, T> {
-    /// Takes the steps for `rows` rows and as many vectors as there are `starts`; row `r`'s sums
-    /// are at `r * stride` of `sums`.
+/// Where the weights of a tile's rows are.
+pub(super) trait Rows: Copy {
+    /// The number of rows.
+    fn count(self) -> usize;
+    /// How far the weights of the first `R` rows lie after a step's.
+    fn offsets<const R: usize>(self) -> [usize; R];
+}
+
+/// Weights side by side: `[step][row]`.
+#[derive(Clone, Copy)]
+pub(super) struct SideBySide(pub(super) usize);
+
+impl Rows for SideBySide {
+    #[inline(always)]
+    fn count(self) -> usize {
+        self.0
+    }
+
+    #[inline(always)]
+    fn offsets<const R: usize>(self) -> [usize; R] {
+        core::array::from_fn(|r| r)
+    }
+}
+
+/// Weights anywhere, by the offset of each row.
+impl Rows for &[usize] {
+    #[inline(always)]
+    fn count(self) -> usize {
+        self.len()
+    }
+
+    #[inline(always)]
+    fn offsets<const R: usize>(self) -> [usize; R] {
+        core::array::from_fn(|r| self[r])
+    }
+}
+
+impl<T: Element, R: Rows> Tile<'_, T, R> {
+    /// Takes the steps for all rows and as many vectors as there are `starts`; row `r`'s sums are
+    /// at `r * stride` of `sums`.
     ///
     /// # Panics
     ///
     /// For no steps, more rows than [`rows`] or vectors than [`VECTORS`], and where a step leaves a
     /// slice.
     #[inline(always)]
-    pub(super) fn run<S: Simd>(
-        &self,
-        simd: S,
-        rows: usize,
-        starts: &[usize],
-        sums: &mut [T],
-        stride: usize,
-    ) {
+    pub(super) fn run<S: Simd>(&self, simd: S, starts: &[usize], sums: &mut [T], stride: usize) {
         match *starts {
-            [a, b] => self.with_starts(simd, rows, [a, b], sums, stride),
-            [a] => self.with_starts(simd, rows, [a], sums, stride),
+            [a, b] => self.with_starts(simd, [a, b], sums, stride),
+            [a] => self.with_starts(simd, [a], sums, stride),
             _ => panic!("a tile of {} vectors", starts.len()),
         }
     }
@@ -150,13 +180,12 @@ impl<T: Element> Tile<'_, T> {
     fn with_starts<S: Simd, const V: usize>(
         &self,
         simd: S,
-        rows: usize,
         starts: [usize; V],
         sums: &mut [T],
         stride: usize,
     ) {
         let most = self::rows::<S>();
-        match rows {
+        match self.rows.count() {
             1 => self.take::<S, 1, V>(simd, starts, sums, stride),
             2 => self.take::<S, 2, V>(simd, starts, sums, stride),
             3 => self.take::<S, 3, V>(simd, starts, sums, stride),
@@ -169,12 +198,12 @@ impl<T: Element> Tile<'_, T> {
             10 if most == 12 => self.take::<S, 10, V>(simd, starts, sums, stride),
             11 if most == 12 => self.take::<S, 11, V>(simd, starts, sums, stride),
             12 if most == 12 => self.take::<S, 12, V>(simd, starts, sums, stride),
-            _ => panic!("a tile of {rows} rows"),
+            rows => panic!("a tile of {rows} rows"),
         }
     }
 
     #[inline(always)]
-    fn take<S: Simd, const R: usize, const V: usize>(
+    fn take<S: Simd, const N: usize, const V: usize>(
         &self,
         simd: S,
         starts: [usize; V],
@@ -183,13 +212,16 @@ impl<T: Element> Tile<'_, T> {
     ) {
         let lanes = T::lanes::<S>();
         let Step { source, weight } = self.steps.most[self.range.end - 1];
+        let rows: [usize; N] = self.rows.offsets();
         for start in starts {
             assert!(start + source as usize + lanes <= self.source.len());
         }
-        assert!((weight as usize + 1) * R <= self.weights.len());
-        assert!((R - 1) * stride + V * lanes <= sums.len());
+        for row in rows {
+            assert!(row + (weight as usize) < self.weights.len());
+        }
+        assert!((N - 1) * stride + V * lanes <= sums.len());
 
-        let mut tile = [[T::splat(simd, T::default()); V]; R];
+        let mut tile = [[T::splat(simd, T::default()); V]; N];
         if !self.begin {
             for (r, row) in tile.iter_mut().enumerate() {
                 for (v, sum) in row.iter_mut().enumerate() {
@@ -212,10 +244,9 @@ impl<T: Element> Tile<'_, T> {
                     at.cast::<T::Vector<S>>().read_unaligned()
                 };
             }
-            for (r, row) in tile.iter_mut().enumerate() {
-                // SAFETY: `step.weight <= weight` and `r < R`: in the slice, by the second
-                // assertion.
-                let weight = unsafe { *weights.add(step.weight as usize * R + r) };
+            for (row, offset) in tile.iter_mut().zip(rows) {
+                // SAFETY: `step.weight <= weight`: in the slice, by the second assertion.
+                let weight = unsafe { *weights.add(offset + step.weight as usize) };
                 let weight = T::splat(simd, weight);
                 for (sum, vector) in row.iter_mut().zip(vectors) {
                     *sum = T::mul_add(simd, weight, vector, *sum);
