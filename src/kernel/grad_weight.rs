@@ -206,10 +206,10 @@ impl<T: Element> WithSimd for Job<'_, '_, T> {
         let copy = (band + height.reach) * line;
         let channel = height.copies.len() * width.copies.len() * copy;
         let channels = rows.start / taps..rows.end.div_ceil(taps);
-        let place = |row: usize| {
-            let (at, [y, x]) = class.taps[row % taps];
-            (row / taps - channels.start) * channel + at * copy + y * line + x
-        };
+        let places = class.taps.iter().map(|(at, [y, x])| at * copy + y * line + x);
+        let mut places: Vec<_> = class.phases[0].taps.iter().zip(places).collect();
+        places.sort_unstable();
+        let place = |row: usize| (row / taps - channels.start) * channel + places[row % taps].1;
         let offsets: Vec<usize> = rows.clone().map(place).collect();
         let mut copies = vec![T::default(); channels.len() * channel];
         let c_padded = blocks * block;

@@ -149,7 +149,10 @@ impl Case {
         for (got, kernel) in [(got, "vector"), (plain, "plain")] {
             for ((got, expected), name) in got.into_iter().zip(expected).zip(names) {
                 let got: Vec<f64> = got.into_iter().map(Into::into).collect();
-                assert_eq!(&got, expected, "{name}, {kernel} kernel, {arch:?}: {geometry:?}");
+                let wrong = (0..expected.len()).find(|i| got[*i] != expected[*i]);
+                let wrong = wrong.map(|i| (i, got[i], expected[i]));
+                assert_eq!(got.len(), expected.len(), "{name}, {kernel} kernel, {geometry:?}");
+                assert_eq!(wrong, None, "{name}, {kernel} kernel, {arch:?}: {geometry:?}");
             }
         }
     }
