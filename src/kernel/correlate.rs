@@ -8,10 +8,12 @@
 //!
 //! No sum depends on how the target is cut: the order is that of the source's channels and taps.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::plan::{Class, Layout, Plan};
+use super::threads;
 use super::tile::{Element, Fresh, SideBySide, Step, Steps, Tile, VECTORS, rows};
 use crate::Geometry;
 
@@ -163,12 +165,12 @@ fn correlate<T: Element>(
     let pass = Pass::new(arch, plan, channels, source, weight, bias);
     let length = maps * channels.target.0 * height.target * width.target;
     Fresh::build(length, |target| {
-        let units = pass.cut(target).into_par_iter();
-        let written = units.map_init(Scratch::default, |scratch, unit| {
-            let pass = &pass;
-            arch.dispatch(Compute { pass, unit, scratch })
+        let written = AtomicUsize::new(0);
+        threads::for_each(pass.cut(target).into_iter(), Scratch::default, |scratch, unit| {
+            let values = arch.dispatch(Compute { pass: &pass, unit, scratch });
+            written.fetch_add(values, Ordering::Relaxed);
         });
-        written.sum()
+        written.into_inner()
     })
 }
 
@@ -207,8 +209,10 @@ impl<'a, T: Element> Pass<'a, T> {
             }
         }
         let classes = classes.into_iter();
-        let pack = |class| Packed::new(class, plan, channels, &block, most_rows, weight);
-        let classes = classes.map(pack).collect();
+        let mut classes: Vec<Packed<T>> = classes
+            .map(|class| Packed::new(class, plan, channels, &block, most_rows))
+            .collect();
+        pack(&mut classes, channels, &block, weight);
         Self { plan, channels, source, bias, classes, phases, block }
     }
 
@@ -306,13 +310,13 @@ impl Block {
 }
 
 impl<T: Element> Packed<T> {
+    /// The weights are zeros yet.
     fn new(
         class: Class,
         plan: &Plan,
         channels: Channels,
         block: &Block,
         most_rows: usize,
-        weight: &[T],
     ) -> Self {
         let [height, width] = &plan.axes;
         let all_rows = class.phases.len() * block.targets;
@@ -340,7 +344,9 @@ impl<T: Element> Packed<T> {
         } else {
             ((0..across).map(|v| v * block.lanes).collect(), block.line)
         };
-        let weights = pack(&class, channels, block, [blocks, rows], weight);
+        let units = channels.groups * channels.target.0.div_ceil(block.targets);
+        let size = rows * channels.source.0 * class.taps.len();
+        let weights = vec![T::default(); units * blocks * size];
         Self { class, weights, blocks, steps, starts, line, rows }
     }
 
@@ -350,47 +356,49 @@ impl<T: Element> Packed<T> {
     }
 }
 
-/// Packs a class's weights as [`Packed::weights`].
+/// Packs the classes' weights as [`Packed::weights`].
 fn pack<T: Element>(
-    class: &Class,
+    classes: &mut [Packed<T>],
     channels: Channels,
     block: &Block,
-    [blocks, rows]: [usize; 2],
     weight: &[T],
-) -> Vec<T> {
+) {
     let (sources, source_stride) = channels.source;
     let (targets, target_stride) = channels.target;
-    let (phases, taps) = (class.phases.len(), class.taps.len());
     let units = targets.div_ceil(block.targets);
-    let size = rows * sources * taps;
-    let mut packed = vec![T::default(); channels.groups * units * blocks * size];
-    let offsets = class.phases.iter().map(|phase| {
-        let offsets = phase.taps.iter().map(|[y, x]| y * channels.columns + x);
-        offsets.collect()
-    });
-    let offsets: Vec<Vec<usize>> = offsets.collect();
-    let pack = |(i, packed): (usize, &mut [T])| {
-        let (group, unit, block_of_rows) = (i / blocks / units, i / blocks % units, i % blocks);
-        let group = &weight[group * channels.group..][..channels.group];
-        for r in 0..rows {
-            let row = block_of_rows * rows + r;
-            let (target, phase) = (row / phases, row % phases);
-            let first = unit * block.targets + target;
-            if target >= block.targets || first >= targets {
-                break;
-            }
-            for source in 0..sources {
-                let kernel = &group[first * target_stride + source * source_stride..];
-                let packed = packed[source * taps * rows + r..].iter_mut().step_by(rows);
-                for (packed, offset) in packed.zip(&offsets[phase]) {
-                    *packed = kernel[*offset];
+    let mut jobs = Vec::new();
+    for packed in classes {
+        let (class, blocks, rows) = (&packed.class, packed.blocks, packed.rows);
+        let size = rows * sources * class.taps.len();
+        let weights = packed.weights.chunks_exact_mut(size).enumerate();
+        jobs.extend(weights.map(|(i, weights)| (class, blocks, rows, i, weights)));
+    }
+    // As many at once as make a job worth a thread.
+    let all: usize = jobs.iter().map(|job| job.4.len()).sum();
+    let some = (jobs.len() * 16_384).div_ceil(all.max(1));
+    threads::for_each(jobs.chunks_mut(some.max(1)), || (), |(), jobs| {
+        for (class, blocks, rows, i, packed) in jobs {
+            let (blocks, rows, i) = (*blocks, *rows, *i);
+            let (group, unit, block_of_rows) = (i / blocks / units, i / blocks % units, i % blocks);
+            let group = &weight[group * channels.group..][..channels.group];
+            let (phases, taps) = (class.phases.len(), class.taps.len());
+            for r in 0..rows {
+                let row = block_of_rows * rows + r;
+                let (target, phase) = (row / phases, &class.phases[row % phases]);
+                let first = unit * block.targets + target;
+                if target >= block.targets || first >= targets {
+                    break;
+                }
+                for source in 0..sources {
+                    let kernel = &group[first * target_stride + source * source_stride..];
+                    let packed = packed[source * taps * rows + r..].iter_mut().step_by(rows);
+                    for (packed, [y, x]) in packed.zip(&phase.taps) {
+                        *packed = kernel[y * channels.columns + x];
+                    }
                 }
             }
         }
-    };
-    let blocks = packed.par_chunks_exact_mut(size).enumerate();
-    blocks.with_min_len(1 + 8192 / size).for_each(pack);
-    packed
+    });
 }
 
 /// The computation of a unit, with the machine's vector instructions.

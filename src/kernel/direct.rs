@@ -4,8 +4,7 @@
 //! The other kernels pad maps with zeros, and `0 * inf` is not a number. These loops multiply by
 //! no zero that is not the caller's.
 
-use rayon::prelude::*;
-
+use super::threads;
 use super::tile::Element;
 use crate::{AxisGeometry, Geometry};
 
@@ -170,9 +169,9 @@ fn for_each_plane<T: Element>(
     size: usize,
     f: impl Fn(usize, &mut [T]) + Sync,
 ) {
-    if super::is_small(geometry) {
-        values.chunks_exact_mut(size).enumerate().for_each(|(i, plane)| f(i, plane));
-    } else {
-        values.par_chunks_exact_mut(size).enumerate().for_each(|(i, plane)| f(i, plane));
+    let planes = values.chunks_exact_mut(size).enumerate();
+    match super::is_small(geometry) {
+        true => planes.for_each(|(i, plane)| f(i, plane)),
+        false => threads::for_each(planes, || (), |(), (i, plane)| f(i, plane)),
     }
 }

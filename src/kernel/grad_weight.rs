@@ -12,10 +12,10 @@
 //! no sum depends on how the work is cut.
 
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::correlate::{copy_map, registers};
 use super::plan::{Layout, Plan};
+use super::threads;
 use super::tile::{Element, Step, Steps, Tile, VECTORS};
 use crate::Geometry;
 
@@ -104,22 +104,28 @@ pub(super) fn grad_weight<T: Element>(
     let a_job = all.div_ceil(jobs).next_multiple_of(rows).min(all);
     let c_padded = sizes.blocks * block;
     let mut products = vec![T::default(); groups * all * c_padded];
-    let jobs = products.par_chunks_mut(all * c_padded).enumerate().flat_map(|(group, products)| {
-        let jobs = products.par_chunks_mut(a_job * c_padded).enumerate();
+    let jobs = products.chunks_mut(all * c_padded).enumerate().flat_map(|(group, products)| {
+        let jobs = products.chunks_mut(a_job * c_padded).enumerate();
         jobs.map(move |(i, products)| (group, i * a_job, products))
     });
-    jobs.for_each(|(group, row, products)| {
+    let jobs: Vec<_> = jobs.collect();
+    threads::for_each(jobs.into_iter(), || (), |(), (group, row, products)| {
         let rows = row..row + products.len() / c_padded;
         arch.dispatch(Job { sums: &sums, group, rows, products });
     });
 
     // From [o, tap][c] to [o][c][tap].
     let mut grad = vec![T::default(); groups * c_out * c_in * taps];
-    let channels = grad.par_chunks_mut(c_in * taps).zip(products.par_chunks(taps * c_padded));
-    channels.with_min_len(1 + 4096 / (c_in * taps)).for_each(|(grad, products)| {
-        for (c, grad) in grad.chunks_exact_mut(taps).enumerate() {
-            let from = products[c..].iter().step_by(c_padded);
-            grad.iter_mut().zip(from).for_each(|(grad, sum)| *grad = *sum);
+    let some = 1 + 16_384 / (c_in * taps);
+    let channels = grad.chunks_mut(some * c_in * taps);
+    let channels = channels.zip(products.chunks(some * taps * c_padded));
+    threads::for_each(channels, || (), |(), (grad, products)| {
+        let channels = grad.chunks_mut(c_in * taps).zip(products.chunks(taps * c_padded));
+        for (grad, products) in channels {
+            for (c, grad) in grad.chunks_exact_mut(taps).enumerate() {
+                let from = products[c..].iter().step_by(c_padded);
+                grad.iter_mut().zip(from).for_each(|(grad, sum)| *grad = *sum);
+            }
         }
     });
     grad
@@ -132,11 +138,12 @@ fn transpose<T: Element>(arch: Arch, sizes: Sizes, input: &[T]) -> Vec<T> {
     let mut transposed = vec![T::default(); groups * blocks * batch * size * block];
     // Positions that a thread takes at once.
     let some = (1 << 14) / block;
-    let pieces = transposed.par_chunks_mut(size * block).enumerate().flat_map(|(i, map)| {
-        let pieces = map.par_chunks_mut(some * block).enumerate();
+    let pieces = transposed.chunks_mut(size * block).enumerate().flat_map(|(i, map)| {
+        let pieces = map.chunks_mut(some * block).enumerate();
         pieces.map(move |(piece, to)| (i, piece * some, to))
     });
-    pieces.for_each(|(i, position, to)| {
+    let pieces: Vec<_> = pieces.collect();
+    threads::for_each(pieces.into_iter(), || (), |(), (i, position, to)| {
         let (group, c, map) = (i / batch / blocks, i / batch % blocks * block, i % batch);
         let first = (map * groups + group) * c_in + c;
         let planes = &input[first * size..];

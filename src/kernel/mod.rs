@@ -8,6 +8,7 @@
 //! | `plan.rs` | which taps meet which values |
 //! | `correlate.rs` | the forward pass, and the gradient of the input |
 //! | `grad_weight.rs` | the gradient of the weight |
+//! | `threads.rs` | how they share work |
 //! | `tile.rs` | the inner loop of both, with the machine's vectors |
 //! | `direct.rs` | all three in plain loops, for tiny calls and numbers that are not finite |
 
@@ -15,13 +16,13 @@ mod correlate;
 mod direct;
 mod grad_weight;
 mod plan;
+mod threads;
 mod tile;
 
 #[cfg(test)]
 mod tests;
 
 use pulp::Arch;
-use rayon::prelude::*;
 
 pub(crate) use self::tile::Element;
 use crate::Geometry;
@@ -74,10 +75,12 @@ pub(crate) fn grad_bias<T: Element>(geometry: &Geometry, grad_output: &[T]) -> V
         let planes = (0..n).map(|map| &grad_output[(map * c_out + channel) * size..][..size]);
         planes.map(sum).fold(T::default(), |sum, plane| sum + plane)
     };
-    match is_small(geometry) {
-        true => (0..c_out).map(channel).collect(),
-        false => (0..c_out).into_par_iter().map(channel).collect(),
-    }
+    let mut grad = vec![T::default(); c_out];
+    let some = 1 + SMALL / (n * size).max(1);
+    threads::for_each(grad.chunks_mut(some).enumerate(), || (), |(), (i, grad)| {
+        grad.iter_mut().zip(i * some..).for_each(|(grad, at)| *grad = channel(at));
+    });
+    grad
 }
 
 /// The sum of some values, in an order that a vector can keep, and that adds up small sums first.
@@ -95,9 +98,11 @@ fn sum<T: Element>(values: &[T]) -> T {
     values.chunks(1024).map(block).fold(T::default(), add)
 }
 
+/// Operations that are too few for a plan and for threads.
+const SMALL: usize = 1 << 14;
+
 /// Whether a call is too small for a plan and for threads.
 fn is_small(geometry: &Geometry) -> bool {
-    const SMALL: usize = 1 << 14;
     let [n, c_in, height, width] = geometry.input_shape();
     let [c_out, _, k_h, k_w] = geometry.weight_shape();
     let sizes = [n, c_in, height, width, c_out / geometry.groups(), k_h, k_w];
