@@ -126,8 +126,9 @@ pub(super) fn forward<T: Element>(
         columns: k_w,
         group: c_out * c_in * taps,
     };
-    let plan = Plan::forward(geometry, Layout { merge: c_out < FEW, split: true });
-    correlate(arch, &plan, channels, input, weight, bias)
+    let merge = c_out < FEW;
+    let plan = |split| Plan::forward(geometry, Layout { merge, split });
+    correlate(arch, &dense::<T>(arch, plan), channels, input, weight, bias)
 }
 
 /// The gradient of the input.
@@ -147,8 +148,33 @@ pub(super) fn grad_input<T: Element>(
         columns: k_w,
         group: c_out * c_in * taps,
     };
-    let plan = Plan::grad_input(geometry, Layout { merge: false, split: true });
-    correlate(arch, &plan, channels, grad_output, weight, None)
+    let plan = |split| Plan::grad_input(geometry, Layout { merge: false, split });
+    correlate(arch, &dense::<T>(arch, plan), channels, grad_output, weight, None)
+}
+
+/// The plan with one copy of each plane, or, where the zeros between two lines would take up too
+/// many lanes, with a copy for each shift.
+fn dense<T: Element>(arch: Arch, plan: impl Fn(bool) -> Plan) -> Plan {
+    let (lanes, _) = registers::<T>(arch);
+    let whole = plan(false);
+    let [height, width] = &whole.axes;
+    let vectors = |line: usize| vectors(height.cells, width.cells, line, lanes).0;
+    match 8 * vectors(width.cells + width.reach) > 9 * vectors(width.cells) {
+        true => plan(true),
+        false => whole,
+    }
+}
+
+/// The number of vectors that cover some lines of cells, and from which place of a line to the
+/// next: those of the source's lines if they run across them, a multiple of the lanes if each line
+/// begins a vector.
+fn vectors(lines: usize, cells: usize, line: usize, lanes: usize) -> (usize, usize) {
+    let a_line = cells.div_ceil(lanes);
+    let across = (lines.saturating_sub(1) * line + cells).div_ceil(lanes);
+    match lines * a_line <= across {
+        true => (lines * a_line, a_line * lanes),
+        false => (across, line),
+    }
 }
 
 /// Computes the target `[batch, groups * channels, height, width]`.
@@ -335,15 +361,12 @@ impl<T: Element> Packed<T> {
 
         let lines = block.band + class.lead[0];
         let cells = width.cells + class.lead[1];
-        let a_line = cells.div_ceil(block.lanes);
-        let across = ((lines - 1) * block.line + cells).div_ceil(block.lanes);
-        let (starts, line) = if lines * a_line <= across {
-            let vectors = (0..a_line).map(|v| v * block.lanes);
-            let starts = (0..lines).flat_map(|y| vectors.clone().map(move |x| y * block.line + x));
-            (starts.collect(), a_line * block.lanes)
-        } else {
-            ((0..across).map(|v| v * block.lanes).collect(), block.line)
+        let (count, line) = vectors(lines, cells, block.line, block.lanes);
+        let start = |vector: usize| match line == block.line {
+            true => vector * block.lanes,
+            false => vector * block.lanes / line * block.line + vector * block.lanes % line,
         };
+        let starts = (0..count).map(start).collect();
         let units = channels.groups * channels.target.0.div_ceil(block.targets);
         let size = rows * channels.source.0 * class.taps.len();
         let weights = vec![T::default(); units * blocks * size];

@@ -301,46 +301,52 @@ impl<'a, T: Element> Fresh<'a, T> {
     /// their end stands the bias alone. Returns the number of values, all of which are written.
     #[inline(always)]
     pub(super) fn interleave(self, values: &[T], columns: &[(usize, usize)], bias: T) -> usize {
-        let whole = match columns.len() {
-            1 => interleave::<T, 1>(values, columns, bias, self.values),
-            2 => interleave::<T, 2>(values, columns, bias, self.values),
-            3 => interleave::<T, 3>(values, columns, bias, self.values),
-            4 => interleave::<T, 4>(values, columns, bias, self.values),
-            _ => 0,
-        };
-        let groups = self.values.chunks_mut(columns.len()).enumerate();
-        for (cell, group) in groups.skip(whole) {
-            for (value, (first, length)) in group.iter_mut().zip(columns) {
+        let Self { values: line } = self;
+        let whole = columns.iter().map(|column| column.1).min().unwrap_or(0);
+        let whole = whole.min(line.len() / columns.len());
+        let part = |column: usize| values[columns[column].0..][..whole].iter();
+        // With a constant number of columns, by vector shuffles.
+        match columns.len() {
+            1 => {
+                for (to, a) in line.iter_mut().zip(part(0)) {
+                    to.write(*a + bias);
+                }
+            }
+            2 => {
+                let groups = line.chunks_exact_mut(2);
+                for ((to, a), b) in groups.zip(part(0)).zip(part(1)) {
+                    to[0].write(*a + bias);
+                    to[1].write(*b + bias);
+                }
+            }
+            3 => {
+                let groups = line.chunks_exact_mut(3);
+                for (((to, a), b), c) in groups.zip(part(0)).zip(part(1)).zip(part(2)) {
+                    to[0].write(*a + bias);
+                    to[1].write(*b + bias);
+                    to[2].write(*c + bias);
+                }
+            }
+            step => {
+                let groups = line.chunks_exact_mut(step).take(whole).enumerate();
+                for (cell, group) in groups {
+                    for (to, (first, _)) in group.iter_mut().zip(columns) {
+                        to.write(values[first + cell] + bias);
+                    }
+                }
+            }
+        }
+        // Where some columns have ended, or all.
+        let rest = line.chunks_mut(columns.len()).enumerate().skip(whole);
+        for (cell, group) in rest {
+            for (to, (first, length)) in group.iter_mut().zip(columns) {
                 let sum = match cell < *length {
                     true => values[first + cell] + bias,
                     false => bias,
                 };
-                value.write(sum);
+                to.write(sum);
             }
         }
-        self.len()
+        line.len()
     }
-}
-
-/// Interleaves the cells that all of `N` columns have, by vector shuffles, and returns their
-/// number.
-#[inline(always)]
-fn interleave<T: Element, const N: usize>(
-    values: &[T],
-    columns: &[(usize, usize)],
-    bias: T,
-    line: &mut [MaybeUninit<T>],
-) -> usize {
-    let whole = columns.iter().map(|column| column.1).min().unwrap_or(0);
-    let whole = whole.min(line.len() / N);
-    let mut parts = [&values[..0]; N];
-    for (part, (first, _)) in parts.iter_mut().zip(columns) {
-        *part = &values[*first..][..whole];
-    }
-    for (i, group) in line.chunks_exact_mut(N).take(whole).enumerate() {
-        for (value, part) in group.iter_mut().zip(parts) {
-            value.write(part[i] + bias);
-        }
-    }
-    whole
 }
