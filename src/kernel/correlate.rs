@@ -448,8 +448,8 @@ impl<T: Element> WithSimd for Compute<'_, '_, T> {
         let aligned = scratch.source.as_ptr().align_offset(CACHE_LINE).min(align);
         let source = &mut scratch.source[aligned..];
 
-        // Where each class's sums start, and the stride of their rows.
-        let mut length = 0;
+        // Where each class's sums start, after a line of zeros, and the stride of their rows.
+        let mut length = width.cells;
         let sums = pass.classes.iter().map(|packed| {
             let lines = band + packed.class.lead[0];
             let cells = width.cells + packed.class.lead[1];
@@ -535,6 +535,19 @@ impl<T: Element> Pass<'_, T> {
     #[inline(always)]
     fn write(&self, unit: Unit<T>, sums: &[(usize, usize)], values: &[T]) -> usize {
         let [height, width] = &self.plan.axes;
+        // Where the sums of each phase are: of the first target channel and row of cells, and how
+        // much further those of the next channel and row. Where no tap reaches are zeros.
+        let zeros = (0, [0, 0], [height.cells, width.cells]);
+        let place = |phase: &Option<(usize, usize)>| {
+            phase.map_or(zeros, |(c, p)| {
+                let (packed, (first, stride)) = (&self.classes[c], sums[c]);
+                let phase = &packed.class.phases[p];
+                let first = first + p * stride + phase.lead[0] * packed.line + phase.lead[1];
+                (first, [packed.class.phases.len() * stride, packed.line], phase.cells)
+            })
+        };
+        let places: Vec<_> = self.phases.iter().map(place).collect();
+
         let first = unit.group * self.channels.target.0 + unit.target;
         let mut columns = vec![(0, 0); width.target_step];
         let mut written = 0;
@@ -542,19 +555,12 @@ impl<T: Element> Pass<'_, T> {
             let bias = self.bias.map_or(T::default(), |bias| bias[first + target]);
             for y in 0..lines.len() / width.target {
                 let (cell, phase) = (y / height.target_step, y % height.target_step);
-                let phases = &self.phases[phase * width.target_step..];
-                for (column, phase) in columns.iter_mut().zip(phases) {
-                    *column = phase.map_or((0, 0), |(c, p)| {
-                        let packed = &self.classes[c];
-                        let phase = &packed.class.phases[p];
-                        if unit.cell + cell >= phase.cells[0] {
-                            return (0, 0);
-                        }
-                        let (first, stride) = sums[c];
-                        let row = target * packed.class.phases.len() + p;
-                        let at = (cell + phase.lead[0]) * packed.line + phase.lead[1];
-                        (first + row * stride + at, phase.cells[1])
-                    });
+                let places = &places[phase * width.target_step..];
+                for (column, (first, [channel, line], cells)) in columns.iter_mut().zip(places) {
+                    *column = match unit.cell + cell < cells[0] {
+                        true => (first + target * channel + cell * line, cells[1]),
+                        false => (0, width.cells),
+                    };
                 }
                 let (line, after) = lines.split_at(width.target);
                 written += line.interleave(values, &columns, bias);
