@@ -22,6 +22,8 @@ mod tile;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use pulp::Arch;
 
 pub(crate) use self::tile::Element;
@@ -61,7 +63,7 @@ pub(crate) fn grad_weight<T: Element>(
     input: &[T],
     grad_output: &[T],
 ) -> Vec<T> {
-    match is_small(geometry) || !is_finite(input) {
+    match is_small(geometry) || !grad_weight::takes(geometry, input, grad_output) {
         true => direct::grad_weight(geometry, input, grad_output),
         false => grad_weight::grad_weight(arch, geometry, input, grad_output),
     }
@@ -110,6 +112,12 @@ fn is_small(geometry: &Geometry) -> bool {
     products.is_some_and(|products| products <= SMALL)
 }
 
+/// Whether no number is infinite or NaN, of which the zeros that copies end in would make a NaN.
 fn is_finite<T: Element>(values: &[T]) -> bool {
-    values.iter().fold(true, |finite, value| finite & value.finite())
+    let finite = AtomicBool::new(true);
+    threads::for_each(values.chunks(4 * SMALL), || (), |(), values| {
+        let all = values.iter().fold(true, |finite, value| finite & value.finite());
+        finite.fetch_and(all, Ordering::Relaxed);
+    });
+    finite.into_inner()
 }

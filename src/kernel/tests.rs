@@ -184,3 +184,83 @@ fn every_kernel_is_exact_on_drawn_geometries() {
         });
     }
 }
+
+/// Geometries past the size of calls that go to the plain loops: tiles, bands and blocks with
+/// remainders, few and many channels, groups.
+fn large_geometries() -> [Geometry; 5] {
+    let geometry = |input, weight, stride, groups| {
+        let options = Deconv2dOptions::new().with_stride(stride).with_groups(groups);
+        Geometry::new(input, weight, &options).unwrap()
+    };
+    [
+        geometry([2, 70, 9, 7], [13, 70, 4, 3], [2, 2], 1),
+        geometry([1, 3, 33, 40], [5, 3, 3, 3], [2, 1], 1),
+        geometry([1, 6, 30, 31], [6, 1, 4, 4], [2, 2], 6),
+        geometry([1, 20, 20, 20], [1, 20, 9, 9], [3, 3], 1),
+        geometry([3, 16, 8, 8], [24, 8, 2, 2], [2, 2], 2),
+    ]
+}
+
+#[test]
+fn a_number_that_is_not_finite_reaches_its_own_results_alone() {
+    let mut draw = Draw(2);
+    for geometry in large_geometries() {
+        let shapes = [geometry.input_shape(), geometry.weight_shape(), geometry.output_shape()];
+        let sizes = shapes.map(|shape| shape.iter().product::<usize>());
+        for (operand, value) in [(0, f64::INFINITY), (1, f64::NAN), (2, f64::NEG_INFINITY)] {
+            let mut values = sizes.map(|size| draw.whole_numbers(size));
+            let at = draw.below(sizes[operand]);
+            values[operand][at] = value;
+            let [input, weight, grad_output] = values;
+            let mut expected = [vec![0.; sizes[2]], vec![0.; sizes[0]], vec![0.; sizes[1]]];
+            each_product(&geometry, |i, w, o| {
+                expected[0][o] += input[i] * weight[w];
+                expected[1][i] += weight[w] * grad_output[o];
+                expected[2][w] += input[i] * grad_output[o];
+            });
+            for arch in archs() {
+                let got = [
+                    super::forward(arch, &geometry, &input, &weight, None),
+                    super::grad_input(arch, &geometry, &weight, &grad_output),
+                    super::grad_weight(arch, &geometry, &input, &grad_output),
+                ];
+                for (got, expected) in got.iter().zip(&expected) {
+                    let same = |(a, b): (&f64, &f64)| a == b || a.is_nan() && b.is_nan();
+                    let all = got.iter().zip(expected).all(same);
+                    assert!(all, "{value} in operand {operand}, {arch:?}: {geometry}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn results_are_the_same_to_the_last_bit_on_any_number_of_threads() {
+    let mut draw = Draw(3);
+    for geometry in large_geometries() {
+        let shapes = [geometry.input_shape(), geometry.weight_shape(), geometry.output_shape()];
+        let [input, weight, grad_output] = shapes.map(|shape| -> Vec<f32> {
+            // No whole numbers: any other order of a sum would show.
+            let fraction = |_| (draw.next() >> 40) as f32 / (1 << 24) as f32 - 0.5;
+            (0..shape.iter().product()).map(fraction).collect()
+        });
+        for arch in archs() {
+            let results = |threads: usize| {
+                let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
+                let results: [Vec<u32>; 4] = pool(threads).install(|| {
+                    [
+                        bits(super::forward(arch, &geometry, &input, &weight, None)),
+                        bits(super::grad_input(arch, &geometry, &weight, &grad_output)),
+                        bits(super::grad_weight(arch, &geometry, &input, &grad_output)),
+                        bits(super::grad_bias(&geometry, &grad_output)),
+                    ]
+                });
+                results
+            };
+            let expected = results(1);
+            for threads in [1, 2, 3, 8] {
+                assert!(results(threads) == expected, "{threads} threads, {arch:?}: {geometry}");
+            }
+        }
+    }
+}
