@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::buffer::{Buffer, CACHE_LINE};
 use super::plan::{Class, Layout, Plan};
 use super::threads;
 use super::tile::{Element, Fresh, SideBySide, Step, Steps, Tile, VECTORS, rows};
@@ -33,7 +34,7 @@ struct Channels {
 }
 
 /// A pass with all that its units share.
-struct Pass<'a, T> {
+struct Pass<'a, T: Element> {
     plan: &'a Plan,
     channels: Channels,
     source: &'a [T],
@@ -45,11 +46,11 @@ struct Pass<'a, T> {
 }
 
 /// A class with its packed weights.
-struct Packed<T> {
+struct Packed<T: Element> {
     class: Class,
     /// `[group][unit's target channels][block of rows][channel of the source, tap][row]`, where a
     /// target channel's phases are rows side by side; zeros past the last row.
-    weights: Vec<T>,
+    weights: Buffer<T>,
     /// Blocks of rows of a unit.
     blocks: usize,
     /// One for each channel of a source block and tap.
@@ -91,9 +92,9 @@ struct Unit<'a, T> {
 
 /// What a thread reuses from unit to unit.
 #[derive(Default)]
-struct Scratch<T> {
-    source: Vec<T>,
-    sums: Vec<T>,
+struct Scratch<T: Element> {
+    source: Buffer<T>,
+    sums: Buffer<T>,
 }
 
 /// Steps of a tile: the vectors that they read stay in the first-level cache while all rows pass
@@ -101,8 +102,6 @@ struct Scratch<T> {
 const NEAR: usize = 256;
 /// Bytes of a unit's sums, and of its copy of the source: they stay in the second-level cache.
 const FAR: usize = 192 << 10;
-/// Bytes of a cache line.
-const CACHE_LINE: usize = 64;
 
 /// Fewer output channels than this share tiles with their other phases: a few rows leave most of a
 /// tile's registers idle.
@@ -336,7 +335,7 @@ impl Block {
 }
 
 impl<T: Element> Packed<T> {
-    /// The weights are zeros yet.
+    /// The weights are yet to be packed.
     fn new(
         class: Class,
         plan: &Plan,
@@ -369,7 +368,7 @@ impl<T: Element> Packed<T> {
         let starts = (0..count).map(start).collect();
         let units = channels.groups * channels.target.0.div_ceil(block.targets);
         let size = rows * channels.source.0 * class.taps.len();
-        let weights = vec![T::default(); units * blocks * size];
+        let weights = Buffer::new(units * blocks * size);
         Self { class, weights, blocks, steps, starts, line, rows }
     }
 
@@ -410,7 +409,8 @@ fn pack<T: Element>(
                 let (target, phase) = (row / phases, &class.phases[row % phases]);
                 let first = unit * block.targets + target;
                 if target >= block.targets || first >= targets {
-                    break;
+                    packed[r..].iter_mut().step_by(rows).for_each(|packed| *packed = T::default());
+                    continue;
                 }
                 for source in 0..sources {
                     let kernel = &group[first * target_stride + source * source_stride..];
@@ -425,7 +425,7 @@ fn pack<T: Element>(
 }
 
 /// The computation of a unit, with the machine's vector instructions.
-struct Compute<'a, 't, T> {
+struct Compute<'a, 't, T: Element> {
     pass: &'a Pass<'a, T>,
     unit: Unit<'t, T>,
     scratch: &'a mut Scratch<T>,
@@ -440,13 +440,11 @@ impl<T: Element> WithSimd for Compute<'_, '_, T> {
         let block = &pass.block;
         let [height, width] = &pass.plan.axes;
         let band = block.band.min(height.cells - unit.cell.min(height.cells));
-        let align = CACHE_LINE / size_of::<T>();
-        let length = block.depth * block.channel + block.lanes + align;
+        let length = block.depth * block.channel + block.lanes;
         if scratch.source.len() < length {
-            scratch.source.resize(length, T::default());
+            scratch.source = Buffer::new(length);
         }
-        let aligned = scratch.source.as_ptr().align_offset(CACHE_LINE).min(align);
-        let source = &mut scratch.source[aligned..];
+        let source = &mut scratch.source[..];
 
         // Where each class's sums start, after a line of zeros, and the stride of their rows.
         let mut length = width.cells;
@@ -460,8 +458,9 @@ impl<T: Element> WithSimd for Compute<'_, '_, T> {
         });
         let sums: Vec<(usize, usize)> = sums.collect();
         if scratch.sums.len() < length {
-            scratch.sums.resize(length, T::default());
+            scratch.sums = Buffer::new(length);
         }
+        scratch.sums[..width.cells].fill(T::default());
 
         if band > 0 && !pass.classes.is_empty() {
             for channel in (0..pass.channels.source.0).step_by(block.depth) {

@@ -16,6 +16,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::buffer::Buffer;
 use super::correlate::{copy_map, registers};
 use super::is_finite;
 use super::plan::{Layout, Plan};
@@ -28,11 +29,11 @@ use crate::Geometry;
 const NEAR: usize = 256;
 
 /// The operands, and how they are cut.
-struct Sums<'a, T> {
+struct Sums<'a, T: Element> {
     plan: &'a Plan,
     sizes: Sizes,
-    /// `[group][block of channels][map, position][VECTORS * lanes]`, zeros past the last channel.
-    input: Vec<T>,
+    /// `[group][block of channels][map, position][VECTORS * lanes]`, anything past the last channel.
+    input: Buffer<T>,
     /// `[n, c_out, O_h, O_w]`
     grad_output: &'a [T],
     /// A step for each position of a band.
@@ -133,7 +134,7 @@ fn outer_products<T: Element>(
     let jobs = (4 * rayon::current_num_threads()).div_ceil(groups);
     let a_job = all.div_ceil(jobs).next_multiple_of(rows).min(all);
     let c_padded = sizes.blocks * block;
-    let mut products = vec![T::default(); groups * all * c_padded];
+    let mut products = Buffer::new(groups * all * c_padded);
     let jobs = products.chunks_mut(all * c_padded).enumerate().flat_map(|(group, products)| {
         let jobs = products.chunks_mut(a_job * c_padded).enumerate();
         jobs.map(move |(i, products)| (group, i * a_job, products))
@@ -162,10 +163,10 @@ fn outer_products<T: Element>(
 }
 
 /// Transposes the input to [`Sums::input`].
-fn transpose<T: Element>(arch: Arch, sizes: Sizes, input: &[T]) -> Vec<T> {
+fn transpose<T: Element>(arch: Arch, sizes: Sizes, input: &[T]) -> Buffer<T> {
     let Sizes { batch, groups, c_in, block, blocks, .. } = sizes;
     let size = sizes.input[0] * sizes.input[1];
-    let mut transposed = vec![T::default(); groups * blocks * batch * size * block];
+    let mut transposed = Buffer::new(groups * blocks * batch * size * block);
     // Positions that a thread takes at once.
     let some = (1 << 14) / block;
     let pieces = transposed.chunks_mut(size * block).enumerate().flat_map(|(i, map)| {
@@ -217,7 +218,7 @@ impl<T: Element> WithSimd for Transpose<'_, T> {
 }
 
 /// The sums of some rows of a group.
-struct Job<'a, 't, T> {
+struct Job<'a, 't, T: Element> {
     sums: &'a Sums<'a, T>,
     group: usize,
     rows: core::ops::Range<usize>,
@@ -236,7 +237,7 @@ impl<T: Element> WithSimd for Job<'_, '_, T> {
         let [height, width] = &plan.axes;
         let [h, w] = sizes.input;
         let classes = plan.classes();
-        let Some(class) = classes.first() else { return };
+        let Some(class) = classes.first() else { return products.fill(T::default()) };
 
         // The channels that the rows belong to, and where each row's values are in their copies.
         let line = width.cells + width.reach;
@@ -248,7 +249,7 @@ impl<T: Element> WithSimd for Job<'_, '_, T> {
         places.sort_unstable();
         let place = |row: usize| (row / taps - channels.start) * channel + places[row % taps].1;
         let offsets: Vec<usize> = rows.clone().map(place).collect();
-        let mut copies = vec![T::default(); channels.len() * channel];
+        let mut copies = Buffer::new(channels.len() * channel);
         let c_padded = blocks * block;
 
         let [o_h, o_w] = [height.source, width.source];
@@ -309,13 +310,13 @@ fn scalar_products<T: Element>(
 
 /// What a thread reuses from channel to channel.
 #[derive(Default)]
-struct Copies<T> {
-    input: Vec<T>,
-    grad_output: Vec<T>,
+struct Copies<T: Element> {
+    input: Buffer<T>,
+    grad_output: Buffer<T>,
 }
 
 /// The gradients of one output channel's weights, `[c_in, k_h, k_w]`.
-struct Products<'a, 't, T> {
+struct Products<'a, 't, T: Element> {
     geometry: &'a Geometry,
     plan: &'a Plan,
     input: &'a [T],
@@ -341,11 +342,12 @@ impl<T: Element> WithSimd for Products<'_, '_, T> {
         let line = width.cells + width.reach;
         let band = (BAND / line).clamp(1, h);
         let copy = (band + height.reach) * line;
-        copies.input.clear();
-        copies.input.resize(band * line, T::default());
         let length = height.copies.len() * width.copies.len() * copy;
-        copies.grad_output.clear();
-        copies.grad_output.resize(length, T::default());
+        if copies.grad_output.len() < length {
+            copies.input = Buffer::new(band * line);
+            copies.input.fill(T::default());
+            copies.grad_output = Buffer::new(length);
+        }
 
         let [o_h, o_w] = [height.source, width.source];
         for map in 0..geometry.batch() {

@@ -8,10 +8,12 @@
 //! | `plan.rs` | which taps meet which values |
 //! | `correlate.rs` | the forward pass, and the gradient of the input |
 //! | `grad_weight.rs` | the gradient of the weight |
+//! | `buffer.rs` | the memory that they work in |
 //! | `threads.rs` | how they share work |
 //! | `tile.rs` | the inner loop of both, with the machine's vectors |
 //! | `direct.rs` | all three in plain loops, for tiny calls and numbers that are not finite |
 
+mod buffer;
 mod correlate;
 mod direct;
 mod grad_weight;

@@ -13,6 +13,8 @@ use core::ops::{Add, AddAssign, Mul};
 
 use pulp::Simd;
 
+use super::buffer::Pool;
+
 /// The most vectors of a tile. With [`rows`], all sums, the loaded vectors and one weight fill the
 /// registers.
 pub(super) const VECTORS: usize = 2;
@@ -56,6 +58,8 @@ pub(crate) trait Element:
     ) -> Self::Vector<S>;
     /// Neither infinite nor NaN.
     fn finite(self) -> bool;
+    /// Buffers of such numbers.
+    fn pool() -> &'static Pool<Self>;
 }
 
 macro_rules! element {
@@ -76,6 +80,11 @@ macro_rules! element {
             #[inline(always)]
             fn finite(self) -> bool {
                 self.is_finite()
+            }
+
+            fn pool() -> &'static Pool<Self> {
+                static POOL: Pool<$type> = Pool::new();
+                &POOL
             }
         }
     };
