@@ -1,17 +1,22 @@
-//! How the kernels share work among threads.
+//! How the kernels share work among threads: Rayon's, and the caller's own.
+//!
+//! To wake a thread that sleeps costs tens of microseconds, as much as many a call's work, and some
+//! systems then start it on the caller's own processor. So the caller works too, and Rayon's threads
+//! stay awake from one call to the next, as those of OpenMP do; meanwhile they take any job of
+//! Rayon's.
 
 use std::hint::spin_loop;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
-/// Looks before a thread sleeps: about 100 microseconds.
+/// Microseconds that a thread stays awake after the last call.
+const AWAKE: u64 = 1_000;
+/// Looks of the caller before it sleeps until the others have ended: about 100 microseconds.
 const LOOKS: usize = 5_000;
 
 /// Calls `f` with each item: on the calling thread, and on as many of Rayon's as there are items
 /// for. `init` makes what a thread reuses from item to item.
-///
-/// The caller works too, and then looks for the others' end for a while before it sleeps: to wake a
-/// thread costs tens of microseconds, as much as many a call's work.
 pub(super) fn for_each<I, S>(
     items: I,
     init: impl Fn() -> S + Sync,
@@ -29,6 +34,10 @@ pub(super) fn for_each<I, S>(
             f(&mut scratch, item);
         }
     };
+    if helpers == 0 {
+        return work();
+    }
+    keep_awake(helpers);
     let working = AtomicUsize::new(helpers);
     rayon::in_place_scope(|scope| {
         for _ in 0..helpers {
@@ -45,4 +54,29 @@ pub(super) fn for_each<I, S>(
             spin_loop();
         }
     });
+}
+
+/// Keeps as many of Rayon's threads awake for a while.
+fn keep_awake(threads: usize) {
+    static END: AtomicU64 = AtomicU64::new(0);
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+    END.fetch_max(microseconds() + AWAKE, Ordering::Relaxed);
+    while THREADS.load(Ordering::Relaxed) < threads {
+        THREADS.fetch_add(1, Ordering::Relaxed);
+        rayon::spawn(|| {
+            while microseconds() < END.load(Ordering::Relaxed) {
+                if rayon::yield_now() != Some(rayon::Yield::Executed) {
+                    spin_loop();
+                }
+            }
+            THREADS.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+}
+
+/// The time since the first call of this function.
+fn microseconds() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_micros() as u64
 }
