@@ -1,5 +1,7 @@
 //! What the benches share: the table of layers, their data, and the ways to compute a layer.
 
+pub mod given;
+
 use std::sync::LazyLock;
 
 use burn::tensor::module::conv_transpose2d;
@@ -133,10 +135,10 @@ pub struct Case {
     geometry: Geometry,
     options: Deconv2dOptions,
     row: Row,
-    device: Device,
     input: Tensor<4>,
     /// In the layout of `row`, so that no conversion is timed.
     weight: Tensor<4>,
+    grad_output: Tensor<4>,
 }
 
 impl Case {
@@ -157,9 +159,9 @@ impl Case {
         };
         Self {
             options: layer.options().with_algorithm(algorithm),
+            grad_output: tensor(GRAD_OUTPUT, geometry.output_shape(), &device),
             geometry,
             row,
-            device,
             input,
             weight,
         }
@@ -174,12 +176,12 @@ impl Case {
         [&self.input, &self.weight].map(|leaf| Tensor::from_inner(leaf.clone()).require_grad())
     }
 
-    /// Output, gradient of the input, gradient of the weight. The output's gradient is Burn's own
-    /// start, a tensor of ones that it fills here: any other would come from an operation after
-    /// the layer, and be timed with it.
+    /// Output, gradient of the input, gradient of the weight, for a gradient of the output that was
+    /// there before.
     pub fn forward_backward(&self, [input, weight]: [Tensor<4>; 2]) -> [Tensor<4>; 3] {
         let output = self.compute(input.clone(), weight.clone());
-        let mut gradients = output.backward();
+        let grad_output = Tensor::from_inner(self.grad_output.clone());
+        let mut gradients = given::loss(output.clone(), grad_output).backward();
         let [grad_input, grad_weight] = [input, weight].map(|leaf| {
             leaf.grad_remove(&mut gradients)
                 .expect("both leaves are tracked")
@@ -190,13 +192,7 @@ impl Case {
     /// Digests of the output and, for a gradient of the output that is different at each value, of
     /// both gradients; the weight's in the article's layout.
     pub fn digests(&self) -> [Digest; 3] {
-        let [input, weight] = self.leaves();
-        let output = self.compute(input.clone(), weight.clone());
-        let grad_output = tensor(GRAD_OUTPUT, self.geometry.output_shape(), &self.device);
-        let loss = (output.clone() * Tensor::from_inner(grad_output)).sum();
-        let gradients = loss.backward();
-        let [grad_input, grad_weight] =
-            [input, weight].map(|leaf| leaf.grad(&gradients).expect("both leaves are tracked"));
+        let [output, grad_input, grad_weight] = self.forward_backward(self.leaves());
         let grad_weight = match self.row {
             Row::Explicit | Row::SkipZeros => grad_weight,
             Row::Burn => other_layout(grad_weight, self.geometry.groups()),

@@ -209,11 +209,10 @@ def heading(data: dict[str, Any]) -> str:
 
 Medians of {data["rounds"]} rounds, fewer where a call takes seconds; the rows take turns. f32, no
 bias. Each output and gradient equals the explicit algorithm's, to the last bit. Forward and
-backward makes the output and the gradients of input and weight; the output's gradient is given to
-the peers, and is made by Burn, as ones, within the time of ours and Burn's. OpenVINO's weight is a
-constant, prepared before the clock starts.
+backward makes the output and the gradients of input and weight for a gradient of the output that is
+given. OpenVINO's weight is a constant, prepared before the clock starts.
 
-In the same run: matrix products (SGEMM, the best of 1024 and 2048 with PyTorch and NumPy),
+In the same run: matrix products (SGEMM, the best of 1024 and 2048 with PyTorch, NumPy and JAX),
 {digits(product and product / 1e9)} GFLOP/s; copies of 128 MiB with PyTorch, bytes read and written,
 {digits(copy and copy / 1e9)} GB/s."""
 

@@ -317,13 +317,16 @@ class Peaks:
     """What the machine can do: no layer."""
 
     def __init__(self, threads: int) -> None:
+        import jax
         import torch
 
         torch.set_num_threads(threads)
         self.torch = torch
+        self.jax = jax
+        self.jax_product = jax.jit(jax.numpy.matmul)
 
     def peak(self) -> dict[str, float]:
-        """FLOP/s of matrix products, by PyTorch and by NumPy; bytes that a copy of 128 MiB reads
+        """FLOP/s of matrix products, by PyTorch, NumPy and JAX; bytes that a copy of 128 MiB reads
         and writes a second."""
         torch = self.torch
         source = torch.rand(32 << 20)
@@ -335,7 +338,9 @@ class Peaks:
         torch = self.torch
         a, b, c = torch.rand(n, n), torch.rand(n, n), torch.empty(n, n)
         a_numpy, b_numpy, c_numpy = a.numpy(), b.numpy(), c.numpy()
+        a_jax, b_jax = self.jax.device_put(a_numpy), self.jax.device_put(b_numpy)
         seconds = {
+            "jax": turn(lambda: self.jax_product(a_jax, b_jax).block_until_ready()),
             "torch": turn(lambda: torch.mm(a, b, out=c)),
             "numpy": turn(lambda: np.matmul(a_numpy, b_numpy, out=c_numpy)),
         }
