@@ -46,7 +46,7 @@ fn main() -> io::Result<()> {
     }
     // As in any process that has held some memory before, which the other frameworks' have when they
     // have started: the allocator keeps what is freed instead of giving it back at each call.
-    drop(black_box(vec![1_u8; 32 << 20]));
+    drop(black_box(vec![1_u8; 31 << 20]));
     let mut case = None;
     for line in io::stdin().lock().lines() {
         let request = serde_json::from_str(&line?)?;

@@ -88,9 +88,7 @@ pub fn try_deconv2d(
 
     let geometry = &geometry;
     Ok(match options.algorithm {
-        _ if geometry.batch() == 0 => {
-            explicit::add_bias(empty(input, weight, geometry), bias)
-        },
+        _ if geometry.batch() == 0 => explicit::add_bias(empty(input, weight, geometry), bias),
         Algorithm::Explicit => {
             let filled = explicit::zero_fill(input, geometry);
             let full = explicit::correlate(filled, weight, geometry);

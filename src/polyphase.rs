@@ -36,7 +36,7 @@ pub(crate) fn deconv2d(input: Tensor<4>, weight: Tensor<4>, geometry: &Geometry)
     window(map.swap_dims(0, 1), geometry)
 }
 
-    /// Every tap of the kernel times every value of the input, summed over the input channels of a
+/// Every tap of the kernel times every value of the input, summed over the input channels of a
 /// group: `[g, k_h, k_w, c_out/g * n, h, w]`, the taps counted from the kernel's end.
 fn products(input: Tensor<4>, weight: Tensor<4>, geometry: &Geometry) -> Tensor<6> {
     let [n, c_in, h, w] = geometry.input_shape();

@@ -22,7 +22,10 @@ pub(crate) struct ZeroFilled<'a> {
 impl<'a> ZeroFilled<'a> {
     /// Describes the full map: the kernel slides over the zero-filled map at stride 1.
     pub(crate) fn correlate(self, weight: Tensor<4>) -> FullMap<'a> {
-        FullMap { filled: self, weight }
+        FullMap {
+            filled: self,
+            weight,
+        }
     }
 }
 

@@ -19,7 +19,9 @@ pub(crate) struct Pool<T> {
 
 impl<T> Pool<T> {
     pub(crate) const fn new() -> Self {
-        Self { buffers: Mutex::new(Vec::new()) }
+        Self {
+            buffers: Mutex::new(Vec::new()),
+        }
     }
 
     fn buffers(&self) -> MutexGuard<'_, Vec<Vec<T>>> {
@@ -49,13 +51,21 @@ impl<T: Element> Buffer<T> {
             values = vec![T::default(); most];
         }
         let start = values.as_ptr().align_offset(CACHE_LINE).min(line);
-        Self { values, start, length }
+        Self {
+            values,
+            start,
+            length,
+        }
     }
 }
 
 impl<T: Element> Default for Buffer<T> {
     fn default() -> Self {
-        Self { values: Vec::new(), start: 0, length: 0 }
+        Self {
+            values: Vec::new(),
+            start: 0,
+            length: 0,
+        }
     }
 }
 

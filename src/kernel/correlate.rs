@@ -12,26 +12,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::buffer::{Buffer, CACHE_LINE};
-use super::plan::{Class, Layout, Plan};
+use super::buffer::Buffer;
+use super::copies::copy_map;
+use super::cut::{Block, Channels, dense};
+use super::pack::{Packed, pack};
+use super::plan::{Layout, Plan};
 use super::threads;
-use super::tile::{Element, Fresh, SideBySide, Step, Steps, Tile, VECTORS, rows};
+use super::tile::{Element, Fresh, SideBySide, Tile, VECTORS, registers};
 use crate::Geometry;
-
-/// The channels of a pass, by group, and where the weight of a pair of them is.
-#[derive(Clone, Copy)]
-struct Channels {
-    batch: usize,
-    groups: usize,
-    /// Channels of the source in a group, and how far apart their weights are.
-    source: (usize, usize),
-    /// Channels of the target in a group, and how far apart their weights are.
-    target: (usize, usize),
-    /// Columns of a kernel.
-    columns: usize,
-    /// Weights in a group.
-    group: usize,
-}
 
 /// A pass with all that its units share.
 struct Pass<'a, T: Element> {
@@ -43,39 +31,6 @@ struct Pass<'a, T: Element> {
     /// The class of each phase of the target, and its place there; `None` where no tap reaches.
     phases: Vec<Option<(usize, usize)>>,
     block: Block,
-}
-
-/// A class with its packed weights.
-struct Packed<T: Element> {
-    class: Class,
-    /// `[group][unit's target channels][block of rows][channel of the source, tap][row]`, where a
-    /// target channel's phases are rows side by side; zeros past the last row.
-    weights: Buffer<T>,
-    /// Blocks of rows of a unit.
-    blocks: usize,
-    /// One for each channel of a source block and tap.
-    steps: Steps,
-    /// Where the vectors of a full band start in the source's lines.
-    starts: Vec<usize>,
-    /// From a line of the class's sums to the next.
-    line: usize,
-    /// Rows of a tile.
-    rows: usize,
-}
-
-/// How a pass is cut.
-struct Block {
-    lanes: usize,
-    /// Target channels of a unit.
-    targets: usize,
-    /// Rows of cells of a unit.
-    band: usize,
-    /// Source channels that are copied at once.
-    depth: usize,
-    /// From a line of a copy to the next.
-    line: usize,
-    /// From a source channel's copies to the next's.
-    channel: usize,
 }
 
 /// A part of the target that one thread computes.
@@ -96,12 +51,6 @@ struct Scratch<T: Element> {
     source: Buffer<T>,
     sums: Buffer<T>,
 }
-
-/// Steps of a tile: the vectors that they read stay in the first-level cache while all rows pass
-/// over them.
-const NEAR: usize = 256;
-/// Bytes of a unit's sums, and of its copy of the source: they stay in the second-level cache.
-const FAR: usize = 192 << 10;
 
 /// Fewer output channels than this share tiles with their other phases: a few rows leave most of a
 /// tile's registers idle.
@@ -147,33 +96,23 @@ pub(super) fn grad_input<T: Element>(
         columns: k_w,
         group: c_out * c_in * taps,
     };
-    let plan = |split| Plan::grad_input(geometry, Layout { merge: false, split });
-    correlate(arch, &dense::<T>(arch, plan), channels, grad_output, weight, None)
-}
-
-/// The plan with one copy of each plane, or, where the zeros between two lines would take up too
-/// many lanes, with a copy for each shift.
-fn dense<T: Element>(arch: Arch, plan: impl Fn(bool) -> Plan) -> Plan {
-    let (lanes, _) = registers::<T>(arch);
-    let whole = plan(false);
-    let [height, width] = &whole.axes;
-    let vectors = |line: usize| vectors(height.cells, width.cells, line, lanes).0;
-    match 8 * vectors(width.cells + width.reach) > 9 * vectors(width.cells) {
-        true => plan(true),
-        false => whole,
-    }
-}
-
-/// The number of vectors that cover some lines of cells, and from which place of a line to the
-/// next: those of the source's lines if they run across them, a multiple of the lanes if each line
-/// begins a vector.
-fn vectors(lines: usize, cells: usize, line: usize, lanes: usize) -> (usize, usize) {
-    let a_line = cells.div_ceil(lanes);
-    let across = (lines.saturating_sub(1) * line + cells).div_ceil(lanes);
-    match lines * a_line <= across {
-        true => (lines * a_line, a_line * lanes),
-        false => (across, line),
-    }
+    let plan = |split| {
+        Plan::grad_input(
+            geometry,
+            Layout {
+                merge: false,
+                split,
+            },
+        )
+    };
+    correlate(
+        arch,
+        &dense::<T>(arch, plan),
+        channels,
+        grad_output,
+        weight,
+        None,
+    )
 }
 
 /// Computes the target `[batch, groups * channels, height, width]`.
@@ -191,27 +130,20 @@ fn correlate<T: Element>(
     let length = maps * channels.target.0 * height.target * width.target;
     Fresh::build(length, |target| {
         let written = AtomicUsize::new(0);
-        threads::for_each(pass.cut(target).into_iter(), Scratch::default, |scratch, unit| {
-            let values = arch.dispatch(Compute { pass: &pass, unit, scratch });
-            written.fetch_add(values, Ordering::Relaxed);
-        });
+        threads::for_each(
+            pass.cut(target).into_iter(),
+            Scratch::default,
+            |scratch, unit| {
+                let values = arch.dispatch(Compute {
+                    pass: &pass,
+                    unit,
+                    scratch,
+                });
+                written.fetch_add(values, Ordering::Relaxed);
+            },
+        );
         written.into_inner()
     })
-}
-
-/// Registers of a machine: the lanes of a vector, and the most rows of a tile.
-struct Registers<T>(core::marker::PhantomData<T>);
-
-impl<T: Element> WithSimd for Registers<T> {
-    type Output = (usize, usize);
-
-    fn with_simd<S: Simd>(self, _: S) -> Self::Output {
-        (T::lanes::<S>(), rows::<S>())
-    }
-}
-
-pub(super) fn registers<T: Element>(arch: Arch) -> (usize, usize) {
-    arch.dispatch(Registers::<T>(core::marker::PhantomData))
 }
 
 impl<'a, T: Element> Pass<'a, T> {
@@ -238,7 +170,15 @@ impl<'a, T: Element> Pass<'a, T> {
             .map(|class| Packed::new(class, plan, channels, &block, most_rows))
             .collect();
         pack(&mut classes, channels, &block, weight);
-        Self { plan, channels, source, bias, classes, phases, block }
+        Self {
+            plan,
+            channels,
+            source,
+            bias,
+            classes,
+            phases,
+            block,
+        }
     }
 
     /// Cuts the target into units.
@@ -277,153 +217,6 @@ impl<'a, T: Element> Pass<'a, T> {
     }
 }
 
-impl Block {
-    fn new<T: Element>(
-        lanes: usize,
-        most_rows: usize,
-        plan: &Plan,
-        classes: &[Class],
-        channels: Channels,
-    ) -> Self {
-        let [height, width] = &plan.axes;
-        let most = |of: fn(&Class) -> usize| classes.iter().map(of).max().unwrap_or(0);
-        let phases = most(|class| class.phases.len()).max(1);
-        let taps = most(|class| class.taps.len()).max(1);
-        let lead = [most(|class| class.lead[0]), most(|class| class.lead[1])];
-        let depth = (NEAR / taps).clamp(1, channels.source.0);
-        let depth = channels.source.0.div_ceil(channels.source.0.div_ceil(depth));
-
-        // Values of a unit, by its rows of cells and target channels.
-        let line = width.cells + width.reach;
-        let copies = height.copies.len() * width.copies.len();
-        let copy = |band: usize| depth * copies * (band + height.reach) * line;
-        let all: usize = classes.iter().map(|class| class.phases.len()).sum();
-        let sums = |band: usize, targets: usize| all * targets * (band + lead[0]) * line;
-        let far = FAR / size_of::<T>();
-        // Rows of cells that share most of what they read.
-        let least = (2 * height.reach).clamp(1, height.cells.max(1));
-        let (mut band, mut targets) = (height.cells.max(1), channels.target.0);
-        let least_targets = most_rows.div_ceil(phases).min(targets);
-        while band > least && (copy(band) > far || sums(band, least_targets) > far) {
-            band = band.div_ceil(2);
-        }
-        let halve = |targets: usize| {
-            (targets / 2).next_multiple_of(least_targets).max(least_targets)
-        };
-        while targets > least_targets && sums(band, targets) > far {
-            targets = halve(targets);
-        }
-        // Enough units for all threads.
-        let units = |band: usize, targets: usize| {
-            let maps = channels.batch * channels.groups;
-            maps * height.cells.div_ceil(band) * channels.target.0.div_ceil(targets)
-        };
-        let wanted = 3 * rayon::current_num_threads();
-        while units(band, targets) < wanted && (band > least || targets > least_targets) {
-            match band > least && band > 2 * least || targets == least_targets {
-                true => band = band.div_ceil(2),
-                false => targets = halve(targets),
-            }
-        }
-
-        // An odd number of cache lines, so that channels do not fall on the same sets.
-        let cache_line = CACHE_LINE / size_of::<T>();
-        let channel = copies * (band + height.reach) * line;
-        let channel = (channel.div_ceil(cache_line) | 1) * cache_line;
-        Self { lanes, targets, band, depth, line, channel }
-    }
-}
-
-impl<T: Element> Packed<T> {
-    /// The weights are yet to be packed.
-    fn new(
-        class: Class,
-        plan: &Plan,
-        channels: Channels,
-        block: &Block,
-        most_rows: usize,
-    ) -> Self {
-        let [height, width] = &plan.axes;
-        let all_rows = class.phases.len() * block.targets;
-        let blocks = all_rows.div_ceil(most_rows);
-        let rows = all_rows.div_ceil(blocks);
-        let copy = (block.band + height.reach) * block.line;
-        let steps = (0..block.depth).flat_map(|channel| {
-            let taps = class.taps.iter().enumerate();
-            let count = class.taps.len();
-            taps.map(move |(i, (at, [y, x]))| Step {
-                source: (channel * block.channel + at * copy + y * block.line + x) as u32,
-                weight: ((channel * count + i) * rows) as u32,
-            })
-        });
-        let steps = Steps::new(steps.collect());
-
-        let lines = block.band + class.lead[0];
-        let cells = width.cells + class.lead[1];
-        let (count, line) = vectors(lines, cells, block.line, block.lanes);
-        let start = |vector: usize| match line == block.line {
-            true => vector * block.lanes,
-            false => vector * block.lanes / line * block.line + vector * block.lanes % line,
-        };
-        let starts = (0..count).map(start).collect();
-        let units = channels.groups * channels.target.0.div_ceil(block.targets);
-        let size = rows * channels.source.0 * class.taps.len();
-        let weights = Buffer::new(units * blocks * size);
-        Self { class, weights, blocks, steps, starts, line, rows }
-    }
-
-    /// The vectors that cover `lines` lines.
-    fn vectors(&self, lines: usize, cells: usize, lanes: usize) -> usize {
-        ((lines - 1) * self.line + cells).div_ceil(lanes)
-    }
-}
-
-/// Packs the classes' weights as [`Packed::weights`].
-fn pack<T: Element>(
-    classes: &mut [Packed<T>],
-    channels: Channels,
-    block: &Block,
-    weight: &[T],
-) {
-    let (sources, source_stride) = channels.source;
-    let (targets, target_stride) = channels.target;
-    let units = targets.div_ceil(block.targets);
-    let mut jobs = Vec::new();
-    for packed in classes {
-        let (class, blocks, rows) = (&packed.class, packed.blocks, packed.rows);
-        let size = rows * sources * class.taps.len();
-        let weights = packed.weights.chunks_exact_mut(size).enumerate();
-        jobs.extend(weights.map(|(i, weights)| (class, blocks, rows, i, weights)));
-    }
-    // As many at once as make a job worth a thread.
-    let all: usize = jobs.iter().map(|job| job.4.len()).sum();
-    let some = (jobs.len() * 16_384).div_ceil(all.max(1));
-    threads::for_each(jobs.chunks_mut(some.max(1)), || (), |(), jobs| {
-        for (class, blocks, rows, i, packed) in jobs {
-            let (blocks, rows, i) = (*blocks, *rows, *i);
-            let (group, unit, block_of_rows) = (i / blocks / units, i / blocks % units, i % blocks);
-            let group = &weight[group * channels.group..][..channels.group];
-            let (phases, taps) = (class.phases.len(), class.taps.len());
-            for r in 0..rows {
-                let row = block_of_rows * rows + r;
-                let (target, phase) = (row / phases, &class.phases[row % phases]);
-                let first = unit * block.targets + target;
-                if target >= block.targets || first >= targets {
-                    packed[r..].iter_mut().step_by(rows).for_each(|packed| *packed = T::default());
-                    continue;
-                }
-                for source in 0..sources {
-                    let kernel = &group[first * target_stride + source * source_stride..];
-                    let packed = packed[source * taps * rows + r..].iter_mut().step_by(rows);
-                    for (packed, [y, x]) in packed.zip(&phase.taps) {
-                        *packed = kernel[y * channels.columns + x];
-                    }
-                }
-            }
-        }
-    });
-}
-
 /// The computation of a unit, with the machine's vector instructions.
 struct Compute<'a, 't, T: Element> {
     pass: &'a Pass<'a, T>,
@@ -436,7 +229,11 @@ impl<T: Element> WithSimd for Compute<'_, '_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> usize {
-        let Self { pass, unit, scratch } = self;
+        let Self {
+            pass,
+            unit,
+            scratch,
+        } = self;
         let block = &pass.block;
         let [height, width] = &pass.plan.axes;
         let band = block.band.min(height.cells - unit.cell.min(height.cells));
@@ -542,7 +339,11 @@ impl<T: Element> Pass<'_, T> {
                 let (packed, (first, stride)) = (&self.classes[c], sums[c]);
                 let phase = &packed.class.phases[p];
                 let first = first + p * stride + phase.lead[0] * packed.line + phase.lead[1];
-                (first, [packed.class.phases.len() * stride, packed.line], phase.cells)
+                (
+                    first,
+                    [packed.class.phases.len() * stride, packed.line],
+                    phase.cells,
+                )
             })
         };
         let places: Vec<_> = self.phases.iter().map(place).collect();
@@ -567,74 +368,5 @@ impl<T: Element> Pass<'_, T> {
             }
         }
         written
-    }
-}
-
-/// Copies what `band` rows of cells, from `cell` on, read of a map: `[copy][line][cells + reach]`.
-#[inline(always)]
-pub(super) fn copy_map<T: Element>(
-    plan: &Plan,
-    map: &[T],
-    cell: usize,
-    band: usize,
-    copy: usize,
-    line: usize,
-    to: &mut [T],
-) {
-    let [height, width] = &plan.axes;
-    let mut copies = to.chunks_exact_mut(copy);
-    for column in &width.copies {
-        for row in &height.copies {
-            let Some(to) = copies.next() else { return };
-            let lines = to.chunks_exact_mut(line).take(band + height.reach);
-            for (i, to) in lines.enumerate() {
-                let y = (cell + i) as isize + row.shift;
-                let y = usize::try_from(y).map(|y| y * height.source_step + row.plane);
-                let from = match y {
-                    Ok(y) if y < height.source => &map[y * width.source..][..width.source],
-                    _ => &[],
-                };
-                let from = from.get(column.plane..).unwrap_or(&[]);
-                spread(from, width.source_step, column.shift, to);
-            }
-        }
-    }
-}
-
-/// Copies every `step`th value of a row, from value `low` of them on, zeros where there are none.
-#[inline(always)]
-fn spread<T: Element>(row: &[T], step: usize, low: isize, to: &mut [T]) {
-    let zeros = to.len().min(low.min(0).unsigned_abs());
-    let (before, to) = to.split_at_mut(zeros);
-    before.fill(T::default());
-    let skip = low.max(0) as usize;
-    let count = row.len().div_ceil(step).saturating_sub(skip).min(to.len());
-    let (values, after) = to.split_at_mut(count);
-    after.fill(T::default());
-    if count > 0 {
-        let row = &row[skip * step..];
-        match step {
-            1 => values.copy_from_slice(&row[..count]),
-            2 => every::<T, 2>(row, values),
-            3 => every::<T, 3>(row, values),
-            4 => every::<T, 4>(row, values),
-            _ => {
-                for (value, from) in values.iter_mut().zip(row.iter().step_by(step)) {
-                    *value = *from;
-                }
-            }
-        }
-    }
-}
-
-/// Every `N`th value of a row; with a constant distance, by vector shuffles.
-#[inline(always)]
-fn every<T: Element, const N: usize>(row: &[T], to: &mut [T]) {
-    let whole = (row.len() / N).min(to.len());
-    for (value, from) in to[..whole].iter_mut().zip(row.chunks_exact(N)) {
-        *value = from[0];
-    }
-    if let Some(last) = to.get_mut(whole) {
-        *last = row[whole * N];
     }
 }

@@ -23,7 +23,10 @@ fn meetings(axis: &AxisGeometry) -> impl Iterator<Item = Meeting> + Clone + '_ {
         let at = (axis.kernel() - 1 - tap) * axis.dilation();
         let (begin, stride) = (axis.crop_begin(), axis.stride());
         let input = begin.saturating_sub(at).div_ceil(stride).min(axis.input());
-        let end = (begin + axis.output()).saturating_sub(at).div_ceil(stride).min(axis.input());
+        let end = (begin + axis.output())
+            .saturating_sub(at)
+            .div_ceil(stride)
+            .min(axis.input());
         Meeting {
             tap,
             input,

@@ -11,22 +11,21 @@
 //! pairs of output channel and tap, its steps the positions, which it sums in their order, so that
 //! no sum depends on how the work is cut.
 //!
-//! A group with few input channels would leave most lanes idle. There, the input is copied line by
-//! line as well, and each sum is the scalar product of two copies.
+//! A group with few input channels would leave most lanes idle: see
+//! [`scalar_products`](super::scalar_products).
 
 use pulp::{Arch, Simd, WithSimd};
 
 use super::buffer::Buffer;
-use super::correlate::{copy_map, registers};
-use super::is_finite;
+use super::copies::copy_map;
 use super::plan::{Layout, Plan};
 use super::threads;
-use super::tile::{Element, Step, Steps, Tile, VECTORS};
+use super::tile::{Element, Step, Steps, Tile, VECTORS, registers};
 use crate::Geometry;
 
 /// Positions that a tile sums before the next takes its turn with the same operands, which then
 /// are in the first-level cache.
-const NEAR: usize = 256;
+const NEAR: usize = 512;
 
 /// The operands, and how they are cut.
 struct Sums<'a, T: Element> {
@@ -60,11 +59,6 @@ struct Sizes {
     band: usize,
 }
 
-/// Values of a line by line copy that scalar products take at once.
-const BAND: usize = 2048;
-/// Groups with as many input channels or fewer have scalar products.
-const FEW: usize = 4;
-
 /// Computes the gradient of the weight, `[c_out, c_in / groups, k_h, k_w]`.
 pub(super) fn grad_weight<T: Element>(
     arch: Arch,
@@ -72,28 +66,13 @@ pub(super) fn grad_weight<T: Element>(
     input: &[T],
     grad_output: &[T],
 ) -> Vec<T> {
-    match has_few(geometry) {
-        true => scalar_products(arch, geometry, input, grad_output),
-        false => outer_products(arch, geometry, input, grad_output),
-    }
-}
-
-/// Whether the zeros that copies end in meet finite numbers alone.
-pub(super) fn takes<T: Element>(geometry: &Geometry, input: &[T], grad_output: &[T]) -> bool {
-    is_finite(input) && (!has_few(geometry) || is_finite(grad_output))
-}
-
-fn has_few(geometry: &Geometry) -> bool {
-    geometry.weight_shape()[1] <= FEW
-}
-
-fn outer_products<T: Element>(
-    arch: Arch,
-    geometry: &Geometry,
-    input: &[T],
-    grad_output: &[T],
-) -> Vec<T> {
-    let plan = Plan::grad_input(geometry, Layout { merge: false, split: false });
+    let plan = Plan::grad_input(
+        geometry,
+        Layout {
+            merge: false,
+            split: false,
+        },
+    );
     let [c_out, c_in, k_h, k_w] = geometry.weight_shape();
     let (groups, c_out, taps) = (geometry.groups(), c_out / geometry.groups(), k_h * k_w);
     let [height, width] = geometry.axes().map(|axis| axis.input());
@@ -118,8 +97,8 @@ fn outer_products<T: Element>(
     let line = width + plan.axes[1].reach;
     let positions = (0..sizes.band).flat_map(|y| (0..width).map(move |x| y * line + x));
     let steps = positions.enumerate().map(|(i, at)| Step {
-        source: (i * block) as u32,
-        weight: at as u32,
+        source: i * block,
+        weight: at,
     });
     let sums = Sums {
         plan: &plan,
@@ -131,55 +110,96 @@ fn outer_products<T: Element>(
 
     // A job takes some rows, pairs of output channel and tap, of a group.
     let all = c_out * taps;
-    let jobs = (4 * rayon::current_num_threads()).div_ceil(groups);
+    let jobs = (2 * rayon::current_num_threads()).div_ceil(groups);
     let a_job = all.div_ceil(jobs).next_multiple_of(rows).min(all);
     let c_padded = sizes.blocks * block;
     let mut products = Buffer::new(groups * all * c_padded);
-    let jobs = products.chunks_mut(all * c_padded).enumerate().flat_map(|(group, products)| {
-        let jobs = products.chunks_mut(a_job * c_padded).enumerate();
-        jobs.map(move |(i, products)| (group, i * a_job, products))
-    });
+    let jobs = products
+        .chunks_mut(all * c_padded)
+        .enumerate()
+        .flat_map(|(group, products)| {
+            let jobs = products.chunks_mut(a_job * c_padded).enumerate();
+            jobs.map(move |(i, products)| (group, i * a_job, products))
+        });
     let jobs: Vec<_> = jobs.collect();
-    threads::for_each(jobs.into_iter(), || (), |(), (group, row, products)| {
-        let rows = row..row + products.len() / c_padded;
-        arch.dispatch(Job { sums: &sums, group, rows, products });
-    });
+    threads::for_each(
+        jobs.into_iter(),
+        || (),
+        |(), (group, row, products)| {
+            let rows = row..row + products.len() / c_padded;
+            arch.dispatch(Job {
+                sums: &sums,
+                group,
+                rows,
+                products,
+            });
+        },
+    );
 
     // From [o, tap][c] to [o][c][tap].
     let mut grad = vec![T::default(); groups * c_out * c_in * taps];
     let some = 1 + 16_384 / (c_in * taps);
     let channels = grad.chunks_mut(some * c_in * taps);
     let channels = channels.zip(products.chunks(some * taps * c_padded));
-    threads::for_each(channels, || (), |(), (grad, products)| {
-        let channels = grad.chunks_mut(c_in * taps).zip(products.chunks(taps * c_padded));
-        for (grad, products) in channels {
-            for (c, grad) in grad.chunks_exact_mut(taps).enumerate() {
-                let from = products[c..].iter().step_by(c_padded);
-                grad.iter_mut().zip(from).for_each(|(grad, sum)| *grad = *sum);
+    threads::for_each(
+        channels,
+        || (),
+        |(), (grad, products)| {
+            let channels = grad
+                .chunks_mut(c_in * taps)
+                .zip(products.chunks(taps * c_padded));
+            for (grad, products) in channels {
+                for (c, grad) in grad.chunks_exact_mut(taps).enumerate() {
+                    let from = products[c..].iter().step_by(c_padded);
+                    grad.iter_mut()
+                        .zip(from)
+                        .for_each(|(grad, sum)| *grad = *sum);
+                }
             }
-        }
-    });
+        },
+    );
     grad
 }
 
 /// Transposes the input to [`Sums::input`].
 fn transpose<T: Element>(arch: Arch, sizes: Sizes, input: &[T]) -> Buffer<T> {
-    let Sizes { batch, groups, c_in, block, blocks, .. } = sizes;
+    let Sizes {
+        batch,
+        groups,
+        c_in,
+        block,
+        blocks,
+        ..
+    } = sizes;
     let size = sizes.input[0] * sizes.input[1];
     let mut transposed = Buffer::new(groups * blocks * batch * size * block);
     // Positions that a thread takes at once.
     let some = (1 << 14) / block;
-    let pieces = transposed.chunks_mut(size * block).enumerate().flat_map(|(i, map)| {
-        let pieces = map.chunks_mut(some * block).enumerate();
-        pieces.map(move |(piece, to)| (i, piece * some, to))
-    });
+    let pieces = transposed
+        .chunks_mut(size * block)
+        .enumerate()
+        .flat_map(|(i, map)| {
+            let pieces = map.chunks_mut(some * block).enumerate();
+            pieces.map(move |(piece, to)| (i, piece * some, to))
+        });
     let pieces: Vec<_> = pieces.collect();
-    threads::for_each(pieces.into_iter(), || (), |(), (i, position, to)| {
-        let (group, c, map) = (i / batch / blocks, i / batch % blocks * block, i % batch);
-        let first = (map * groups + group) * c_in + c;
-        let planes = &input[first * size..];
-        arch.dispatch(Transpose { planes, size, count: block.min(c_in - c), position, block, to });
-    });
+    threads::for_each(
+        pieces.into_iter(),
+        || (),
+        |(), (i, position, to)| {
+            let (group, c, map) = (i / batch / blocks, i / batch % blocks * block, i % batch);
+            let first = (map * groups + group) * c_in + c;
+            let planes = &input[first * size..];
+            arch.dispatch(Transpose {
+                planes,
+                size,
+                count: block.min(c_in - c),
+                position,
+                block,
+                to,
+            });
+        },
+    );
     transposed
 }
 
@@ -202,7 +222,14 @@ impl<T: Element> WithSimd for Transpose<'_, T> {
     fn with_simd<S: Simd>(self, _: S) {
         /// Positions of a cache line of `f32`.
         const SOME: usize = 16;
-        let Self { planes, size, count, position, block, to } = self;
+        let Self {
+            planes,
+            size,
+            count,
+            position,
+            block,
+            to,
+        } = self;
         for (i, to) in to.chunks_mut(SOME * block).enumerate() {
             let at = position + i * SOME;
             let some = to.len() / block;
@@ -231,20 +258,47 @@ impl<T: Element> WithSimd for Job<'_, '_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { sums: operands, group, rows, products } = self;
-        let Sums { plan, sizes, input, grad_output, steps } = operands;
-        let Sizes { batch, groups, c_in, c_out, taps, block, blocks, lanes, band, .. } = *sizes;
+        let Self {
+            sums: operands,
+            group,
+            rows,
+            products,
+        } = self;
+        let Sums {
+            plan,
+            sizes,
+            input,
+            grad_output,
+            steps,
+        } = operands;
+        let Sizes {
+            batch,
+            groups,
+            c_in,
+            c_out,
+            taps,
+            block,
+            blocks,
+            lanes,
+            band,
+            ..
+        } = *sizes;
         let [height, width] = &plan.axes;
         let [h, w] = sizes.input;
         let classes = plan.classes();
-        let Some(class) = classes.first() else { return products.fill(T::default()) };
+        let Some(class) = classes.first() else {
+            return products.fill(T::default());
+        };
 
         // The channels that the rows belong to, and where each row's values are in their copies.
         let line = width.cells + width.reach;
         let copy = (band + height.reach) * line;
         let channel = height.copies.len() * width.copies.len() * copy;
         let channels = rows.start / taps..rows.end.div_ceil(taps);
-        let places = class.taps.iter().map(|(at, [y, x])| at * copy + y * line + x);
+        let places = class
+            .taps
+            .iter()
+            .map(|(at, [y, x])| at * copy + y * line + x);
         let mut places: Vec<_> = class.phases[0].taps.iter().zip(places).collect();
         places.sort_unstable();
         let place = |row: usize| (row / taps - channels.start) * channel + places[row % taps].1;
@@ -282,113 +336,4 @@ impl<T: Element> WithSimd for Job<'_, '_, T> {
             }
         }
     }
-}
-
-fn scalar_products<T: Element>(
-    arch: Arch,
-    geometry: &Geometry,
-    input: &[T],
-    grad_output: &[T],
-) -> Vec<T> {
-    let plan = Plan::grad_input(geometry, Layout { merge: false, split: false });
-    let [_, c_in, k_h, k_w] = geometry.weight_shape();
-    let mut grad = vec![T::default(); geometry.weight_shape().iter().product()];
-    let channels = grad.chunks_exact_mut(c_in * k_h * k_w).enumerate();
-    threads::for_each(channels, Copies::default, |copies, (channel, grad)| {
-        arch.dispatch(Products {
-            geometry,
-            plan: &plan,
-            input,
-            grad_output,
-            channel,
-            copies,
-            grad,
-        });
-    });
-    grad
-}
-
-/// What a thread reuses from channel to channel.
-#[derive(Default)]
-struct Copies<T: Element> {
-    input: Buffer<T>,
-    grad_output: Buffer<T>,
-}
-
-/// The gradients of one output channel's weights, `[c_in, k_h, k_w]`.
-struct Products<'a, 't, T: Element> {
-    geometry: &'a Geometry,
-    plan: &'a Plan,
-    input: &'a [T],
-    grad_output: &'a [T],
-    channel: usize,
-    copies: &'t mut Copies<T>,
-    grad: &'t mut [T],
-}
-
-impl<T: Element> WithSimd for Products<'_, '_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { geometry, plan, input, grad_output, channel, copies, grad } = self;
-        let [c_out, c_in, k_h, k_w] = geometry.weight_shape();
-        let group = channel / (c_out / geometry.groups());
-        let [height, width] = &plan.axes;
-        let [h, w] = geometry.axes().map(|axis| axis.input());
-        let classes = plan.classes();
-        let Some(class) = classes.first() else { return };
-
-        let line = width.cells + width.reach;
-        let band = (BAND / line).clamp(1, h);
-        let copy = (band + height.reach) * line;
-        let length = height.copies.len() * width.copies.len() * copy;
-        if copies.grad_output.len() < length {
-            copies.input = Buffer::new(band * line);
-            copies.input.fill(T::default());
-            copies.grad_output = Buffer::new(length);
-        }
-
-        let [o_h, o_w] = [height.source, width.source];
-        for map in 0..geometry.batch() {
-            let first = (map * c_out + channel) * o_h * o_w;
-            let grad_output = &grad_output[first..][..o_h * o_w];
-            for row in (0..h).step_by(band) {
-                let rows = band.min(h - row);
-                copy_map(plan, grad_output, row, rows, copy, line, &mut copies.grad_output);
-                for c in 0..c_in {
-                    let first = ((map * geometry.groups() + group) * c_in + c) * h * w;
-                    let lines = input[first + row * w..].chunks_exact(w).take(rows);
-                    for (to, from) in copies.input.chunks_exact_mut(line).zip(lines) {
-                        to[..w].copy_from_slice(from);
-                    }
-                    // The last line's zeros are no part of it.
-                    let input = &copies.input[..rows * line - (line - w)];
-                    let grad = &mut grad[c * k_h * k_w..];
-                    for ((at, [y, x]), [a, b]) in class.taps.iter().zip(&class.phases[0].taps) {
-                        let grad_output = &copies.grad_output[at * copy + y * line + x..];
-                        grad[a * k_w + b] += scalar_product(input, grad_output);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The sum of the products, in an order that vectors of any length can keep.
-#[inline(always)]
-fn scalar_product<T: Element>(a: &[T], b: &[T]) -> T {
-    let b = &b[..a.len()];
-    let mut sums = [T::default(); 64];
-    let ([whole_a, whole_b], [rest_a, rest_b]) = {
-        let (a, b) = (a.chunks_exact(64), b.chunks_exact(64));
-        ([a.clone(), b.clone()], [a.remainder(), b.remainder()])
-    };
-    for (a, b) in whole_a.zip(whole_b) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += *a * *b;
-        }
-    }
-    let rest = rest_a.iter().zip(rest_b).fold(T::default(), |sum, (a, b)| sum + *a * *b);
-    sums.into_iter().fold(rest, |sum, next| sum + next)
 }

@@ -6,18 +6,24 @@
 //! | file | what |
 //! |---|---|
 //! | `plan.rs` | which taps meet which values |
-//! | `correlate.rs` | the forward pass, and the gradient of the input |
+//! | `correlate.rs` | the forward pass and the gradient of the input, which are one computation |
+//! | `cut.rs`, `pack.rs` | how it is cut into parts, and the order of its weights |
 //! | `grad_weight.rs` | the gradient of the weight |
-//! | `buffer.rs` | the memory that they work in |
-//! | `threads.rs` | how they share work |
-//! | `tile.rs` | the inner loop of both, with the machine's vectors |
-//! | `direct.rs` | all three in plain loops, for tiny calls and numbers that are not finite |
+//! | `scalar_products.rs` | the same for groups of few input channels |
+//! | `copies.rs` | copies of maps in which a tap is a constant offset |
+//! | `tile.rs` | the inner loop of all, with the machine's vectors |
+//! | `direct.rs` | plain loops, for small calls and for numbers that are not finite |
+//! | `threads.rs`, `buffer.rs` | the threads and the memory that they share |
 
 mod buffer;
+mod copies;
 mod correlate;
+mod cut;
 mod direct;
 mod grad_weight;
+mod pack;
 mod plan;
+mod scalar_products;
 mod threads;
 mod tile;
 
@@ -39,7 +45,7 @@ pub(crate) fn forward<T: Element>(
     weight: &[T],
     bias: Option<&[T]>,
 ) -> Vec<T> {
-    match is_small(geometry) || !is_finite(weight) {
+    match is_plain(geometry) || !is_finite(weight) {
         true => direct::forward(geometry, input, weight, bias),
         false => correlate::forward(arch, geometry, input, weight, bias),
     }
@@ -52,7 +58,7 @@ pub(crate) fn grad_input<T: Element>(
     weight: &[T],
     grad_output: &[T],
 ) -> Vec<T> {
-    match is_small(geometry) || !is_finite(weight) {
+    match is_plain(geometry) || !is_finite(weight) {
         true => direct::grad_input(geometry, weight, grad_output),
         false => correlate::grad_input(arch, geometry, weight, grad_output),
     }
@@ -65,8 +71,11 @@ pub(crate) fn grad_weight<T: Element>(
     input: &[T],
     grad_output: &[T],
 ) -> Vec<T> {
-    match is_small(geometry) || !grad_weight::takes(geometry, input, grad_output) {
-        true => direct::grad_weight(geometry, input, grad_output),
+    let few = geometry.weight_shape()[1] <= FEW;
+    let finite = is_finite(input) && (!few || is_finite(grad_output));
+    match few {
+        _ if is_plain(geometry) || !finite => direct::grad_weight(geometry, input, grad_output),
+        true => scalar_products::grad_weight(arch, geometry, input, grad_output),
         false => grad_weight::grad_weight(arch, geometry, input, grad_output),
     }
 }
@@ -81,9 +90,15 @@ pub(crate) fn grad_bias<T: Element>(geometry: &Geometry, grad_output: &[T]) -> V
     };
     let mut grad = vec![T::default(); c_out];
     let some = 1 + SMALL / (n * size).max(1);
-    threads::for_each(grad.chunks_mut(some).enumerate(), || (), |(), (i, grad)| {
-        grad.iter_mut().zip(i * some..).for_each(|(grad, at)| *grad = channel(at));
-    });
+    threads::for_each(
+        grad.chunks_mut(some).enumerate(),
+        || (),
+        |(), (i, grad)| {
+            grad.iter_mut()
+                .zip(i * some..)
+                .for_each(|(grad, at)| *grad = channel(at));
+        },
+    );
     grad
 }
 
@@ -95,7 +110,9 @@ fn sum<T: Element>(values: &[T]) -> T {
         let chunks = values.chunks_exact(sums.len());
         let rest = chunks.remainder().iter().copied().fold(T::default(), add);
         for chunk in chunks {
-            sums.iter_mut().zip(chunk).for_each(|(sum, value)| *sum += *value);
+            sums.iter_mut()
+                .zip(chunk)
+                .for_each(|(sum, value)| *sum += *value);
         }
         sums.into_iter().fold(rest, add)
     };
@@ -104,8 +121,21 @@ fn sum<T: Element>(values: &[T]) -> T {
 
 /// Operations that are too few for a plan and for threads.
 const SMALL: usize = 1 << 14;
+/// How many times as large as its map a copy may be.
+const SPARSE: usize = 16;
+/// Groups with as many input channels or fewer leave most lanes of the weight's gradient idle.
+const FEW: usize = 4;
 
-/// Whether a call is too small for a plan and for threads.
+/// Whether plain loops are the better choice: for few operations, and for taps so far apart that
+/// copies would be zeros above all.
+fn is_plain(geometry: &Geometry) -> bool {
+    let growth = geometry.axes().map(|axis| {
+        let cells = axis.input().max(axis.output() / axis.stride());
+        1 + axis.extent() / axis.stride() / cells
+    });
+    is_small(geometry) || growth[0].saturating_mul(growth[1]) > SPARSE
+}
+
 fn is_small(geometry: &Geometry) -> bool {
     let [n, c_in, height, width] = geometry.input_shape();
     let [c_out, _, k_h, k_w] = geometry.weight_shape();
@@ -117,9 +147,15 @@ fn is_small(geometry: &Geometry) -> bool {
 /// Whether no number is infinite or NaN, of which the zeros that copies end in would make a NaN.
 fn is_finite<T: Element>(values: &[T]) -> bool {
     let finite = AtomicBool::new(true);
-    threads::for_each(values.chunks(4 * SMALL), || (), |(), values| {
-        let all = values.iter().fold(true, |finite, value| finite & value.finite());
-        finite.fetch_and(all, Ordering::Relaxed);
-    });
+    threads::for_each(
+        values.chunks(4 * SMALL),
+        || (),
+        |(), values| {
+            let all = values
+                .iter()
+                .fold(true, |finite, value| finite & value.finite());
+            finite.fetch_and(all, Ordering::Relaxed);
+        },
+    );
     finite.into_inner()
 }

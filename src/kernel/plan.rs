@@ -39,7 +39,11 @@ impl Plan {
                 let taps = taps(axis).filter_map(|(tap, at)| {
                     let (ahead, step) = (place - at as isize, stride as isize);
                     let meets = ahead.rem_euclid(step) == 0;
-                    meets.then(|| Tap { tap, plane: 0, shift: ahead.div_euclid(step) })
+                    meets.then(|| Tap {
+                        tap,
+                        plane: 0,
+                        shift: ahead.div_euclid(step),
+                    })
                 });
                 (phase, (kept.len() - phase).div_ceil(stride), taps.collect())
             });
@@ -47,7 +51,9 @@ impl Plan {
             AxisPlan::new(ends, phases.collect(), Layout { split, ..layout })
         };
         let [height, width] = geometry.axes();
-        Self { axes: [forward(height, false), forward(width, layout.split)] }
+        Self {
+            axes: [forward(height, false), forward(width, layout.split)],
+        }
     }
 
     /// The output's gradient to the input's gradient.
@@ -57,20 +63,28 @@ impl Plan {
             let taps = taps(axis).map(|(tap, at)| {
                 let place = at as isize - axis.crop_begin() as isize;
                 let (shift, plane) = (place.div_euclid(stride), place.rem_euclid(stride));
-                Tap { tap, plane: plane as usize, shift }
+                Tap {
+                    tap,
+                    plane: plane as usize,
+                    shift,
+                }
             });
             let ends = [(axis.output(), axis.stride()), (axis.input(), 1)];
             let phases = vec![(0, axis.input(), taps.collect())];
             AxisPlan::new(ends, phases, Layout { split, ..layout })
         };
         let [height, width] = geometry.axes();
-        Self { axes: [grad_input(height, false), grad_input(width, layout.split)] }
+        Self {
+            axes: [grad_input(height, false), grad_input(width, layout.split)],
+        }
     }
 
     /// Every class of one axis with every class of the other.
     pub(super) fn classes(&self) -> Vec<Class> {
         let [height, width] = &self.axes;
-        pairs(&height.classes, &width.classes, |y, x| Class::new(y, x, height.copies.len()))
+        pairs(&height.classes, &width.classes, |y, x| {
+            Class::new(y, x, height.copies.len())
+        })
     }
 }
 
@@ -127,12 +141,21 @@ struct Tap {
 impl AxisPlan {
     /// `ends` are the length and the step of the source and of the target; each phase has its
     /// number, its cells and its taps.
-    fn new(ends: [(usize, usize); 2], phases: Vec<(usize, usize, Vec<Tap>)>, layout: Layout) -> Self {
-        let phases: Vec<_> = phases.into_iter().filter(|phase| !phase.2.is_empty()).collect();
+    fn new(
+        ends: [(usize, usize); 2],
+        phases: Vec<(usize, usize, Vec<Tap>)>,
+        layout: Layout,
+    ) -> Self {
+        let phases: Vec<_> = phases
+            .into_iter()
+            .filter(|phase| !phase.2.is_empty())
+            .collect();
 
         // Members of a class have the same planes, at the same distances.
         let form = |taps: &[Tap]| -> Vec<(usize, isize)> {
-            taps.iter().map(|tap| (tap.plane, tap.shift - taps[0].shift)).collect()
+            taps.iter()
+                .map(|tap| (tap.plane, tap.shift - taps[0].shift))
+                .collect()
         };
         let mut members: Vec<Vec<&(usize, usize, Vec<Tap>)>> = Vec::new();
         for phase in &phases {
@@ -148,18 +171,29 @@ impl AxisPlan {
 
         // The place of a tap: the lowest of its phases' shifts.
         let first = |class: &[&(usize, usize, Vec<Tap>)]| {
-            class.iter().map(|phase| phase.2[0].shift).min().unwrap_or(0)
+            class
+                .iter()
+                .map(|phase| phase.2[0].shift)
+                .min()
+                .unwrap_or(0)
         };
         let places = |class: &[&(usize, usize, Vec<Tap>)]| -> Vec<Copied> {
             let first = first(class);
             let form = form(&class[0].2).into_iter();
-            form.map(|(plane, distance)| Copied { plane, shift: first + distance }).collect()
+            form.map(|(plane, distance)| Copied {
+                plane,
+                shift: first + distance,
+            })
+            .collect()
         };
         let mut copies: Vec<Copied> = members.iter().flat_map(|class| places(class)).collect();
         let low = copies.iter().map(|copy| copy.shift).min().unwrap_or(0);
         let copy_of = |place: Copied| match layout.split {
             true => place,
-            false => Copied { shift: low, ..place },
+            false => Copied {
+                shift: low,
+                ..place
+            },
         };
         copies.iter_mut().for_each(|copy| *copy = copy_of(*copy));
         copies.sort_unstable();

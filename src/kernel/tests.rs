@@ -4,7 +4,7 @@
 use pulp::Arch;
 use rayon::ThreadPool;
 
-use super::{Element, correlate, direct, grad_weight};
+use super::{Element, correlate, direct, grad_weight, scalar_products};
 use crate::{Deconv2dOptions, Geometry, Padding};
 
 /// Numbers that look drawn (splitmix64: Steele, Lea and Flood, OOPSLA 2014).
@@ -78,11 +78,12 @@ fn each_product(geometry: &Geometry, mut f: impl FnMut(usize, usize, usize)) {
     let [height, width] = geometry.axes();
     let place = |axis: &crate::AxisGeometry, i: usize, tap: usize| {
         let full = i * axis.stride() + (axis.kernel() - 1 - tap) * axis.dilation();
-        full.checked_sub(axis.crop_begin()).filter(|at| *at < axis.output())
+        full.checked_sub(axis.crop_begin())
+            .filter(|at| *at < axis.output())
     };
-    for (map, o, c) in (0..n).flat_map(|map| {
-        (0..c_out).flat_map(move |o| (0..c_in_per_group).map(move |c| (map, o, c)))
-    }) {
+    for (map, o, c) in (0..n)
+        .flat_map(|map| (0..c_out).flat_map(move |o| (0..c_in_per_group).map(move |c| (map, o, c))))
+    {
         let channel = o / (c_out / geometry.groups()) * c_in_per_group + c;
         for (y, x) in (0..h_in).flat_map(|y| (0..w_in).map(move |x| (y, x))) {
             for (a, b) in (0..k_h).flat_map(|a| (0..k_w).map(move |b| (a, b))) {
@@ -112,9 +113,12 @@ struct Case {
 impl Case {
     fn draw(draw: &mut Draw) -> Self {
         let geometry = draw.geometry();
-        let [input, weight, grad_output] =
-            [geometry.input_shape(), geometry.weight_shape(), geometry.output_shape()]
-                .map(|shape| draw.whole_numbers(shape.iter().product()));
+        let [input, weight, grad_output] = [
+            geometry.input_shape(),
+            geometry.weight_shape(),
+            geometry.output_shape(),
+        ]
+        .map(|shape| draw.whole_numbers(shape.iter().product()));
         let bias = draw.whole_numbers(geometry.channels()[1]);
         let [.., h_out, w_out] = geometry.output_shape();
         let planes = (0..grad_output.len()).map(|at| at / (h_out * w_out) % bias.len());
@@ -126,12 +130,21 @@ impl Case {
             grad_weight[w] += input[i] * grad_output[o];
         });
         let expected = [output, grad_input, grad_weight];
-        Self { geometry, input, weight, bias, grad_output, expected }
+        Self {
+            geometry,
+            input,
+            weight,
+            bias,
+            grad_output,
+            expected,
+        }
     }
 
     /// Checks the kernels' results for one kind of vectors.
     fn check<T: Element + Into<f64>>(&self, arch: Arch, number: fn(f64) -> T) {
-        let Self { geometry, expected, .. } = self;
+        let Self {
+            geometry, expected, ..
+        } = self;
         let numbers = |values: &[f64]| -> Vec<T> { values.iter().map(|v| number(*v)).collect() };
         let [input, weight] = [&self.input, &self.weight].map(|values| numbers(values));
         let [bias, grad_output] = [&self.bias, &self.grad_output].map(|values| numbers(values));
@@ -140,22 +153,35 @@ impl Case {
             correlate::grad_input(arch, geometry, &weight, &grad_output),
             grad_weight::grad_weight(arch, geometry, &input, &grad_output),
         ];
+        let products = scalar_products::grad_weight(arch, geometry, &input, &grad_output);
         let plain = [
             direct::forward(geometry, &input, &weight, Some(&bias)),
             direct::grad_input(geometry, &weight, &grad_output),
             direct::grad_weight(geometry, &input, &grad_output),
         ];
         let names = ["output", "gradient of the input", "gradient of the weight"];
-        for (got, kernel) in [(got, "vector"), (plain, "plain")] {
-            for ((got, expected), name) in got.into_iter().zip(expected).zip(names) {
-                let got: Vec<f64> = got.into_iter().map(Into::into).collect();
-                let wrong = (0..expected.len()).find(|i| got[*i] != expected[*i]);
-                let wrong = wrong.map(|i| (i, got[i], expected[i]));
-                assert_eq!(got.len(), expected.len(), "{name}, {kernel} kernel, {geometry:?}");
-                assert_eq!(wrong, None, "{name}, {kernel} kernel, {arch:?}: {geometry:?}");
+        for (got, kernel) in [(&got[..], "vector"), (&plain[..], "plain")] {
+            for ((got, expected), name) in got.iter().zip(expected).zip(names) {
+                compare(
+                    got,
+                    expected,
+                    &format!("{name}, {kernel} kernel, {arch:?}: {geometry:?}"),
+                );
             }
         }
+        let message = format!("scalar products, {arch:?}: {geometry:?}");
+        compare(&products, &expected[2], &message);
     }
+}
+
+/// Names the first value that is another.
+fn compare<T: Element + Into<f64>>(got: &[T], expected: &[f64], message: &str) {
+    assert_eq!(got.len(), expected.len(), "{message}");
+    let values = got.iter().map(|got| (*got).into()).zip(expected);
+    let wrong = values
+        .enumerate()
+        .find(|(_, (got, expected))| got != *expected);
+    assert_eq!(wrong, None, "{message}");
 }
 
 /// All kinds of vectors that the machine has.
@@ -167,7 +193,10 @@ fn archs() -> Vec<Arch> {
 }
 
 fn pool(threads: usize) -> ThreadPool {
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .unwrap()
 }
 
 #[test]
@@ -185,14 +214,18 @@ fn every_kernel_is_exact_on_drawn_geometries() {
     }
 }
 
-/// Geometries past the size of calls that go to the plain loops: tiles, bands and blocks with
-/// remainders, few and many channels, groups.
-fn large_geometries() -> [Geometry; 5] {
+/// Geometries past the size of small calls: tiles, bands and blocks with remainders, few and many
+/// channels, groups, and taps far apart.
+fn large_geometries() -> [Geometry; 6] {
     let geometry = |input, weight, stride, groups| {
-        let options = Deconv2dOptions::new().with_stride(stride).with_groups(groups);
+        let options = Deconv2dOptions::new()
+            .with_stride(stride)
+            .with_groups(groups);
         Geometry::new(input, weight, &options).unwrap()
     };
+    let far_apart = Deconv2dOptions::new().with_dilation([40, 50]);
     [
+        Geometry::new([2, 8, 9, 6], [7, 8, 3, 3], &far_apart).unwrap(),
         geometry([2, 70, 9, 7], [13, 70, 4, 3], [2, 2], 1),
         geometry([1, 3, 33, 40], [5, 3, 3, 3], [2, 1], 1),
         geometry([1, 6, 30, 31], [6, 1, 4, 4], [2, 2], 6),
@@ -205,7 +238,11 @@ fn large_geometries() -> [Geometry; 5] {
 fn a_number_that_is_not_finite_reaches_its_own_results_alone() {
     let mut draw = Draw(2);
     for geometry in large_geometries() {
-        let shapes = [geometry.input_shape(), geometry.weight_shape(), geometry.output_shape()];
+        let shapes = [
+            geometry.input_shape(),
+            geometry.weight_shape(),
+            geometry.output_shape(),
+        ];
         let sizes = shapes.map(|shape| shape.iter().product::<usize>());
         for (operand, value) in [(0, f64::INFINITY), (1, f64::NAN), (2, f64::NEG_INFINITY)] {
             let mut values = sizes.map(|size| draw.whole_numbers(size));
@@ -238,7 +275,11 @@ fn a_number_that_is_not_finite_reaches_its_own_results_alone() {
 fn results_are_the_same_to_the_last_bit_on_any_number_of_threads() {
     let mut draw = Draw(3);
     for geometry in large_geometries() {
-        let shapes = [geometry.input_shape(), geometry.weight_shape(), geometry.output_shape()];
+        let shapes = [
+            geometry.input_shape(),
+            geometry.weight_shape(),
+            geometry.output_shape(),
+        ];
         let [input, weight, grad_output] = shapes.map(|shape| -> Vec<f32> {
             // No whole numbers: any other order of a sum would show.
             let fraction = |_| (draw.next() >> 40) as f32 / (1 << 24) as f32 - 0.5;
@@ -259,7 +300,10 @@ fn results_are_the_same_to_the_last_bit_on_any_number_of_threads() {
             };
             let expected = results(1);
             for threads in [1, 2, 3, 8] {
-                assert!(results(threads) == expected, "{threads} threads, {arch:?}: {geometry}");
+                assert!(
+                    results(threads) == expected,
+                    "{threads} threads, {arch:?}: {geometry}"
+                );
             }
         }
     }

@@ -24,7 +24,10 @@ pub(super) fn for_each<I, S>(
 ) where
     I: ExactSizeIterator + Send,
 {
-    let helpers = items.len().min(rayon::current_num_threads()).saturating_sub(1);
+    let helpers = items
+        .len()
+        .min(rayon::current_num_threads())
+        .saturating_sub(1);
     let items = Mutex::new(items);
     let work = || {
         let mut scratch = init();

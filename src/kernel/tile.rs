@@ -11,7 +11,7 @@ use core::fmt::Debug;
 use core::mem::MaybeUninit;
 use core::ops::{Add, AddAssign, Mul};
 
-use pulp::Simd;
+use pulp::{Arch, Simd, WithSimd};
 
 use super::buffer::Pool;
 
@@ -25,6 +25,21 @@ pub(super) const fn rows<S: Simd>() -> usize {
         ..32 => 6,
         _ => 12,
     }
+}
+
+struct Registers<T>(core::marker::PhantomData<T>);
+
+impl<T: Element> WithSimd for Registers<T> {
+    type Output = (usize, usize);
+
+    fn with_simd<S: Simd>(self, _: S) -> Self::Output {
+        (T::lanes::<S>(), rows::<S>())
+    }
+}
+
+/// The lanes of a vector, and the most rows of a tile.
+pub(super) fn registers<T: Element>(arch: Arch) -> (usize, usize) {
+    arch.dispatch(Registers::<T>(core::marker::PhantomData))
 }
 
 /// `f32` and `f64`: a number, and a vector of such numbers.
@@ -73,7 +88,12 @@ macro_rules! element {
             }
 
             #[inline(always)]
-            fn mul_add<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
+            fn mul_add<S: Simd>(
+                simd: S,
+                a: S::$vector,
+                b: S::$vector,
+                c: S::$vector,
+            ) -> S::$vector {
                 simd.$mul_add(a, b, c)
             }
 
@@ -103,8 +123,8 @@ pub(super) struct Steps {
 /// One step: how far its vectors lie after the tile's starts, and its weights after its rows'.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Step {
-    pub(super) source: u32,
-    pub(super) weight: u32,
+    pub(super) source: usize,
+    pub(super) weight: usize,
 }
 
 impl Steps {
@@ -114,7 +134,10 @@ impl Steps {
             most.weight = most.weight.max(step.weight);
             Some(*most)
         });
-        Self { most: most.collect(), steps }
+        Self {
+            most: most.collect(),
+            steps,
+        }
     }
 }
 
@@ -223,10 +246,10 @@ impl<T: Element, R: Rows> Tile<'_, T, R> {
         let Step { source, weight } = self.steps.most[self.range.end - 1];
         let rows: [usize; N] = self.rows.offsets();
         for start in starts {
-            assert!(start + source as usize + lanes <= self.source.len());
+            assert!(start + source + lanes <= self.source.len());
         }
         for row in rows {
-            assert!(row + (weight as usize) < self.weights.len());
+            assert!(row + weight < self.weights.len());
         }
         assert!((N - 1) * stride + V * lanes <= sums.len());
 
@@ -249,13 +272,13 @@ impl<T: Element, R: Rows> Tile<'_, T, R> {
                 // SAFETY: `step.source <= source`, so that `lanes` numbers from there on are in the
                 // slice, by the first assertion.
                 *vector = unsafe {
-                    let at = from.add(start + step.source as usize);
+                    let at = from.add(start + step.source);
                     at.cast::<T::Vector<S>>().read_unaligned()
                 };
             }
             for (row, offset) in tile.iter_mut().zip(rows) {
                 // SAFETY: `step.weight <= weight`: in the slice, by the second assertion.
-                let weight = unsafe { *weights.add(offset + step.weight as usize) };
+                let weight = unsafe { *weights.add(offset + step.weight) };
                 let weight = T::splat(simd, weight);
                 for (sum, vector) in row.iter_mut().zip(vectors) {
                     *sum = T::mul_add(simd, weight, vector, *sum);

@@ -30,13 +30,12 @@ struct State {
 impl<B: Cpu, const N: usize> Backward<B, N> for Deconv2d {
     type State = State;
 
-    fn backward(
-        self,
-        ops: Ops<State, N>,
-        grads: &mut Gradients,
-        checkpointer: &mut Checkpointer,
-    ) {
-        let State { input, weight, geometry } = ops.state;
+    fn backward(self, ops: Ops<State, N>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let State {
+            input,
+            weight,
+            geometry,
+        } = ops.state;
         let grad_output = grads.consume::<B>(&ops.node);
         let mut saved = |id| checkpointer.retrieve_node_output::<B::FloatTensorPrimitive>(id);
         let (input, weight) = (input.map(&mut saved), weight.map(&mut saved));
@@ -79,10 +78,18 @@ fn record<B: Cpu, C: CheckpointStrategy, const N: usize>(
     geometry: Geometry,
 ) -> FloatTensor<Autodiff<B, C>> {
     let bias = parents.get(2).map(|bias| bias.primitive());
-    let output = B::forward(parents[0].primitive(), parents[1].primitive(), bias, &geometry);
+    let output = B::forward(
+        parents[0].primitive(),
+        parents[1].primitive(),
+        bias,
+        &geometry,
+    );
 
     let guards = parents.each_ref().map(|parent| parent.node());
-    match Backward::<B, N>::prepare::<C>(Deconv2d, guards).compute_bound().stateful() {
+    match Backward::<B, N>::prepare::<C>(Deconv2d, guards)
+        .compute_bound()
+        .stateful()
+    {
         OpsKind::Tracked(mut step) => {
             let [input, weight] = [&parents[0], &parents[1]];
             let state = State {

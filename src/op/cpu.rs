@@ -25,8 +25,13 @@ pub(super) trait Cpu: Backend + CpuValues<f32> + CpuValues<f64> {
         ) -> FloatTensor<B> {
             let bias = bias.map(B::values);
             let (input_values, weight) = (B::values(input), B::values(weight));
-            let output =
-                kernel::forward(Arch::new(), geometry, &input_values, &weight, bias.as_deref());
+            let output = kernel::forward(
+                Arch::new(),
+                geometry,
+                &input_values,
+                &weight,
+                bias.as_deref(),
+            );
             tensor_like::<B, T, 4>(input, output, geometry.output_shape())
         }
         match input.dtype() {
@@ -164,7 +169,7 @@ mod ndarray {
 macro_rules! operation {
     ($feature:literal, $backend:ident) => {
         #[cfg(feature = $feature)]
-                impl Deconv2dOps for burn::backend::$backend {
+        impl Deconv2dOps for burn::backend::$backend {
             fn deconv2d(
                 input: FloatTensor<Self>,
                 weight: FloatTensor<Self>,

@@ -1,0 +1,131 @@
+//! The weights of a pass, in the order in which its tiles read them.
+
+use super::buffer::Buffer;
+use super::cut::{self, Block, Channels};
+use super::plan::{Class, Plan};
+use super::threads;
+use super::tile::{Element, Step, Steps};
+
+/// A class with its packed weights.
+pub(super) struct Packed<T: Element> {
+    pub(super) class: Class,
+    /// `[group][unit's target channels][block of rows][channel of the source, tap][row]`, where a
+    /// target channel's phases are rows side by side; zeros past the last row.
+    pub(super) weights: Buffer<T>,
+    /// Blocks of rows of a unit.
+    pub(super) blocks: usize,
+    /// One for each channel of a source block and tap.
+    pub(super) steps: Steps,
+    /// Where the vectors of a full band start in the source's lines.
+    pub(super) starts: Vec<usize>,
+    /// From a line of the class's sums to the next.
+    pub(super) line: usize,
+    /// Rows of a tile.
+    pub(super) rows: usize,
+}
+
+impl<T: Element> Packed<T> {
+    /// The weights are yet to be packed.
+    pub(super) fn new(
+        class: Class,
+        plan: &Plan,
+        channels: Channels,
+        block: &Block,
+        most_rows: usize,
+    ) -> Self {
+        let [height, width] = &plan.axes;
+        let all_rows = class.phases.len() * block.targets;
+        let blocks = all_rows.div_ceil(most_rows);
+        let rows = all_rows.div_ceil(blocks);
+        let copy = (block.band + height.reach) * block.line;
+        let steps = (0..block.depth).flat_map(|channel| {
+            let taps = class.taps.iter().enumerate();
+            let count = class.taps.len();
+            taps.map(move |(i, (at, [y, x]))| Step {
+                source: channel * block.channel + at * copy + y * block.line + x,
+                weight: (channel * count + i) * rows,
+            })
+        });
+        let steps = Steps::new(steps.collect());
+
+        let lines = block.band + class.lead[0];
+        let cells = width.cells + class.lead[1];
+        let (count, line) = cut::vectors(lines, cells, block.line, block.lanes);
+        let start = |vector: usize| match line == block.line {
+            true => vector * block.lanes,
+            false => vector * block.lanes / line * block.line + vector * block.lanes % line,
+        };
+        let starts = (0..count).map(start).collect();
+        let units = channels.groups * channels.target.0.div_ceil(block.targets);
+        let size = rows * channels.source.0 * class.taps.len();
+        let weights = Buffer::new(units * blocks * size);
+        Self {
+            class,
+            weights,
+            blocks,
+            steps,
+            starts,
+            line,
+            rows,
+        }
+    }
+
+    /// The vectors that cover `lines` lines.
+    pub(super) fn vectors(&self, lines: usize, cells: usize, lanes: usize) -> usize {
+        ((lines - 1) * self.line + cells).div_ceil(lanes)
+    }
+}
+
+/// Packs the classes' weights as [`Packed::weights`].
+pub(super) fn pack<T: Element>(
+    classes: &mut [Packed<T>],
+    channels: Channels,
+    block: &Block,
+    weight: &[T],
+) {
+    let (sources, source_stride) = channels.source;
+    let (targets, target_stride) = channels.target;
+    let units = targets.div_ceil(block.targets);
+    let mut jobs = Vec::new();
+    for packed in classes {
+        let (class, blocks, rows) = (&packed.class, packed.blocks, packed.rows);
+        let size = rows * sources * class.taps.len();
+        let weights = packed.weights.chunks_exact_mut(size).enumerate();
+        jobs.extend(weights.map(|(i, weights)| (class, blocks, rows, i, weights)));
+    }
+    // As many at once as make a job worth a thread.
+    let all: usize = jobs.iter().map(|job| job.4.len()).sum();
+    let some = (jobs.len() * 16_384).div_ceil(all.max(1));
+    threads::for_each(
+        jobs.chunks_mut(some.max(1)),
+        || (),
+        |(), jobs| {
+            for (class, blocks, rows, i, packed) in jobs {
+                let (blocks, rows, i) = (*blocks, *rows, *i);
+                let (group, unit, block_of_rows) =
+                    (i / blocks / units, i / blocks % units, i % blocks);
+                let group = &weight[group * channels.group..][..channels.group];
+                let (phases, taps) = (class.phases.len(), class.taps.len());
+                for r in 0..rows {
+                    let row = block_of_rows * rows + r;
+                    let (target, phase) = (row / phases, &class.phases[row % phases]);
+                    let first = unit * block.targets + target;
+                    if target >= block.targets || first >= targets {
+                        packed[r..]
+                            .iter_mut()
+                            .step_by(rows)
+                            .for_each(|packed| *packed = T::default());
+                        continue;
+                    }
+                    for source in 0..sources {
+                        let kernel = &group[first * target_stride + source * source_stride..];
+                        let packed = packed[source * taps * rows + r..].iter_mut().step_by(rows);
+                        for (packed, [y, x]) in packed.zip(&phase.taps) {
+                            *packed = kernel[y * channels.columns + x];
+                        }
+                    }
+                }
+            }
+        },
+    );
+}
