@@ -83,49 +83,77 @@ pub(super) fn pack<T: Element>(
     block: &Block,
     weight: &[T],
 ) {
-    let (sources, source_stride) = channels.source;
-    let (targets, target_stride) = channels.target;
-    let units = targets.div_ceil(block.targets);
     let mut jobs = Vec::new();
     for packed in classes {
         let (class, blocks, rows) = (&packed.class, packed.blocks, packed.rows);
-        let size = rows * sources * class.taps.len();
+        let size = rows * channels.source.0 * class.taps.len();
         let weights = packed.weights.chunks_exact_mut(size).enumerate();
-        jobs.extend(weights.map(|(i, weights)| (class, blocks, rows, i, weights)));
+        jobs.extend(weights.map(|(i, packed)| Job {
+            class,
+            blocks,
+            rows,
+            i,
+            packed,
+        }));
     }
     // As many at once as make a job worth a thread.
-    let all: usize = jobs.iter().map(|job| job.4.len()).sum();
+    let all: usize = jobs.iter().map(|job| job.packed.len()).sum();
     let some = (jobs.len() * 16_384).div_ceil(all.max(1));
+    let jobs = jobs.chunks_mut(some.max(1));
     threads::for_each(
-        jobs.chunks_mut(some.max(1)),
+        jobs,
         || (),
         |(), jobs| {
-            for (class, blocks, rows, i, packed) in jobs {
-                let (blocks, rows, i) = (*blocks, *rows, *i);
-                let (group, unit, block_of_rows) =
-                    (i / blocks / units, i / blocks % units, i % blocks);
-                let group = &weight[group * channels.group..][..channels.group];
-                let (phases, taps) = (class.phases.len(), class.taps.len());
-                for r in 0..rows {
-                    let row = block_of_rows * rows + r;
-                    let (target, phase) = (row / phases, &class.phases[row % phases]);
-                    let first = unit * block.targets + target;
-                    if target >= block.targets || first >= targets {
-                        packed[r..]
-                            .iter_mut()
-                            .step_by(rows)
-                            .for_each(|packed| *packed = T::default());
-                        continue;
-                    }
-                    for source in 0..sources {
-                        let kernel = &group[first * target_stride + source * source_stride..];
-                        let packed = packed[source * taps * rows + r..].iter_mut().step_by(rows);
-                        for (packed, [y, x]) in packed.zip(&phase.taps) {
-                            *packed = kernel[y * channels.columns + x];
-                        }
-                    }
-                }
-            }
+            jobs.iter_mut()
+                .for_each(|job| job.pack(channels, block, weight));
         },
     );
+}
+
+/// Block of rows `i` of a class.
+struct Job<'a, T> {
+    class: &'a Class,
+    blocks: usize,
+    rows: usize,
+    i: usize,
+    packed: &'a mut [T],
+}
+
+impl<T: Element> Job<'_, T> {
+    fn pack(&mut self, channels: Channels, block: &Block, weight: &[T]) {
+        let (targets, target_stride) = channels.target;
+        let units = targets.div_ceil(block.targets);
+        let (unit, first_row) = (self.i / self.blocks, self.i % self.blocks * self.rows);
+        let (group, first) = (unit / units * channels.group, unit % units * block.targets);
+
+        // Where each row's kernel is in the first channel of the source, and its taps in a kernel.
+        let phases = self.class.phases.len();
+        let row = |row: usize| {
+            let (target, phase) = (row / phases, row % phases);
+            let exists = target < block.targets && first + target < targets;
+            exists.then(|| (group + (first + target) * target_stride, phase))
+        };
+        let rows: Vec<_> = (first_row..first_row + self.rows).map(row).collect();
+        let taps = self.class.phases.iter().map(|phase| {
+            let taps = phase.taps.iter().map(|[y, x]| y * channels.columns + x);
+            taps.collect()
+        });
+        let taps: Vec<Vec<usize>> = taps.collect();
+
+        let size = self.class.taps.len() * self.rows;
+        for (r, row) in rows.iter().enumerate() {
+            let Some((kernel, phase)) = row else {
+                let row = self.packed[r..].iter_mut().step_by(self.rows);
+                row.for_each(|packed| *packed = T::default());
+                continue;
+            };
+            let kernels = weight[*kernel..].chunks(channels.source.1);
+            for (packed, kernel) in self.packed.chunks_exact_mut(size).zip(kernels) {
+                let packed = packed[r..].iter_mut().step_by(self.rows);
+                for (packed, tap) in packed.zip(&taps[*phase]) {
+                    *packed = kernel[*tap];
+                }
+            }
+        }
+    }
 }
