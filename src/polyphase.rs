@@ -134,4 +134,139 @@ mod tests {
         assert_eq!(runs_of(3, 2, 2), [(0, 1, 0, 0), (1, 2, 1, 0), (2, 3, 2, 0)]);
         assert_eq!(runs_of(3, 3, 2), [(0, 1, 0, 0), (1, 2, 0, 2), (2, 3, 1, 1)]);
     }
+
+    /// Against the explicit steps. The devices that this form is for are on few machines; Flex, of
+    /// which tests alone ask for it, stands in for them.
+    #[cfg(feature = "flex")]
+    mod against_explicit {
+        use burn::tensor::{DType, Device, TensorData};
+
+        use super::*;
+        use crate::{Padding, explicit};
+
+        /// Numbers that look drawn (splitmix64: Steele, Lea and Flood, OOPSLA 2014).
+        struct Draw(u64);
+
+        impl Draw {
+            fn below(&mut self, end: usize) -> usize {
+                self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                let mut z = self.0;
+                z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+                ((z ^ (z >> 31)) % end as u64) as usize
+            }
+
+            fn from_one_to(&mut self, most: usize) -> usize {
+                1 + self.below(most)
+            }
+
+            /// Whole numbers from -3 to 3.
+            fn tensor(&mut self, shape: [usize; 4], device: &Device) -> Tensor<4> {
+                let count = shape.iter().product();
+                let values: Vec<f32> = (0..count).map(|_| self.below(7) as f32 - 3.).collect();
+                Tensor::from_data(TensorData::new(values, shape), (device, DType::F32))
+            }
+
+            /// All that options allow.
+            fn geometry(&mut self) -> Geometry {
+                let groups = self.from_one_to(3);
+                let [c_in, c_out] = [0, 1].map(|_| self.from_one_to(3));
+                let [h, w] = [0, 1].map(|_| self.from_one_to(5));
+                let [k_h, k_w] = [0, 1].map(|_| self.from_one_to(5));
+                let input = [self.from_one_to(2), groups * c_in, h, w];
+                let weight = [groups * c_out, c_in, k_h, k_w];
+                let options = Deconv2dOptions::new()
+                    .with_stride([0, 1].map(|_| self.from_one_to(4)))
+                    .with_dilation([0, 1].map(|_| self.from_one_to(3)))
+                    .with_groups(groups);
+                let (padding, ask) = (self.below(4), self.below(2) == 0);
+                loop {
+                    let [top, left, bottom, right] = [0; 4].map(|_| self.below(6));
+                    let mut options = options.clone().with_padding(match padding {
+                        0 => Padding::Same,
+                        1 => Padding::SameLower,
+                        2 => Padding::Valid,
+                        _ => Padding::Explicit(top, left, bottom, right),
+                    });
+                    if padding == 3 && !ask {
+                        let steps = [0, 1].map(|i| options.stride[i].max(options.dilation[i]));
+                        options.padding_out = steps.map(|step| self.below(step));
+                    }
+                    // Some crops leave nothing.
+                    let Ok(geometry) = Geometry::new(input, weight, &options) else {
+                        continue;
+                    };
+                    if !ask {
+                        return geometry;
+                    }
+                    options.output_size = Some(geometry.axes().map(|axis| {
+                        let step = axis.stride().max(axis.dilation());
+                        match padding {
+                            0 | 1 => axis.output() - self.below(axis.stride()),
+                            2 => axis.full() + self.below(axis.stride()),
+                            _ => axis.output() + self.below(step),
+                        }
+                    }));
+                    return Geometry::new(input, weight, &options).expect("a size that is legal");
+                }
+            }
+        }
+
+        /// Output, and the gradients of input and weight, of one of the two forms.
+        fn run(
+            f: impl Fn(Tensor<4>, Tensor<4>, &Geometry) -> Tensor<4>,
+            [input, weight, grad_output]: [&Tensor<4>; 3],
+            geometry: &Geometry,
+        ) -> [Vec<f32>; 3] {
+            let [input, weight] = [input, weight].map(|tensor| tensor.clone().require_grad());
+            let output = f(input.clone(), weight.clone(), geometry);
+            let gradients = (output.clone() * grad_output.clone()).sum().backward();
+            let values = |tensor: Tensor<4>| tensor.try_into_vec_as::<f32>().unwrap();
+            let gradient = |tensor: Tensor<4>| values(tensor.grad(&gradients).unwrap());
+            [values(output), gradient(input), gradient(weight)]
+        }
+
+        fn three_steps(input: Tensor<4>, weight: Tensor<4>, geometry: &Geometry) -> Tensor<4> {
+            let filled = explicit::zero_fill(input, geometry);
+            let full = explicit::correlate(filled, weight, geometry);
+            explicit::crop(full, geometry)
+        }
+
+        #[test]
+        fn output_and_gradients_are_equal_on_drawn_geometries() {
+            let device = Device::flex().autodiff();
+            let mut draw = Draw(1);
+            for _ in 0..1_000 {
+                let geometry = draw.geometry();
+                let shapes = [
+                    geometry.input_shape(),
+                    geometry.weight_shape(),
+                    geometry.output_shape(),
+                ];
+                let tensors = shapes.map(|shape| draw.tensor(shape, &device));
+                let tensors = tensors.each_ref();
+                let got = run(deconv2d, tensors, &geometry);
+                let expected = run(three_steps, tensors, &geometry);
+                let names = ["output", "gradient of the input", "gradient of the weight"];
+                for ((got, expected), name) in got.iter().zip(&expected).zip(names) {
+                    assert_eq!(got, expected, "{name}: {geometry:?}");
+                }
+            }
+        }
+
+        #[test]
+        fn an_infinite_weight_meets_no_inserted_zero() {
+            let device = Device::flex();
+            let options = Deconv2dOptions::new()
+                .with_stride([1, 2])
+                .with_padding(Padding::Valid);
+            let geometry = Geometry::new([1, 1, 1, 2], [1, 1, 1, 3], &options).unwrap();
+            let input = Tensor::<4>::from_data([[[[1., 2.]]]], &device);
+            let infinite = f32::INFINITY;
+            let weight = Tensor::<4>::from_data([[[[1., 10., infinite]]]], &device);
+            let output = deconv2d(input, weight, &geometry).into_data();
+            let expected = [infinite, 10., infinite, 20., 2.];
+            assert_eq!(output.as_slice::<f32>().unwrap(), expected);
+        }
+    }
 }

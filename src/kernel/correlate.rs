@@ -17,7 +17,7 @@ use super::copies::copy_map;
 use super::cut::{Block, Channels, dense};
 use super::pack::{Packed, pack};
 use super::plan::{Layout, Plan};
-use super::threads;
+use super::threads::Threads;
 use super::tile::{Element, Fresh, SideBySide, Tile, VECTORS, registers};
 use crate::Geometry;
 
@@ -59,6 +59,7 @@ const FEW: usize = 6;
 /// The transposed convolution.
 pub(super) fn forward<T: Element>(
     arch: Arch,
+    threads: Threads,
     geometry: &Geometry,
     input: &[T],
     weight: &[T],
@@ -76,12 +77,21 @@ pub(super) fn forward<T: Element>(
     };
     let merge = c_out < FEW;
     let plan = |split| Plan::forward(geometry, Layout { merge, split });
-    correlate(arch, &dense::<T>(arch, plan), channels, input, weight, bias)
+    correlate(
+        arch,
+        threads,
+        &dense::<T>(arch, plan),
+        channels,
+        input,
+        weight,
+        bias,
+    )
 }
 
 /// The gradient of the input.
 pub(super) fn grad_input<T: Element>(
     arch: Arch,
+    threads: Threads,
     geometry: &Geometry,
     weight: &[T],
     grad_output: &[T],
@@ -107,6 +117,7 @@ pub(super) fn grad_input<T: Element>(
     };
     correlate(
         arch,
+        threads,
         &dense::<T>(arch, plan),
         channels,
         grad_output,
@@ -118,6 +129,7 @@ pub(super) fn grad_input<T: Element>(
 /// Computes the target `[batch, groups * channels, height, width]`.
 fn correlate<T: Element>(
     arch: Arch,
+    threads: Threads,
     plan: &Plan,
     channels: Channels,
     source: &[T],
@@ -126,11 +138,11 @@ fn correlate<T: Element>(
 ) -> Vec<T> {
     let [height, width] = &plan.axes;
     let maps = channels.batch * channels.groups;
-    let pass = Pass::new(arch, plan, channels, source, weight, bias);
+    let pass = Pass::new(arch, threads, plan, channels, source, weight, bias);
     let length = maps * channels.target.0 * height.target * width.target;
     Fresh::build(length, |target| {
         let written = AtomicUsize::new(0);
-        threads::for_each(
+        threads.each_with(
             pass.cut(target).into_iter(),
             Scratch::default,
             |scratch, unit| {
@@ -147,8 +159,10 @@ fn correlate<T: Element>(
 }
 
 impl<'a, T: Element> Pass<'a, T> {
+    #[allow(clippy::too_many_arguments)]
     fn new(
         arch: Arch,
+        threads: Threads,
         plan: &'a Plan,
         channels: Channels,
         source: &'a [T],
@@ -158,7 +172,7 @@ impl<'a, T: Element> Pass<'a, T> {
         let [height, width] = &plan.axes;
         let classes = plan.classes();
         let (lanes, most_rows) = registers::<T>(arch);
-        let block = Block::new::<T>(lanes, most_rows, plan, &classes, channels);
+        let block = Block::new::<T>(threads, [lanes, most_rows], plan, &classes, channels);
         let mut phases = vec![None; height.target_step * width.target_step];
         for (c, class) in classes.iter().enumerate() {
             for (p, phase) in class.phases.iter().enumerate() {
@@ -169,7 +183,7 @@ impl<'a, T: Element> Pass<'a, T> {
         let mut classes: Vec<Packed<T>> = classes
             .map(|class| Packed::new(class, plan, channels, &block, most_rows))
             .collect();
-        pack(&mut classes, channels, &block, weight);
+        pack(threads, &mut classes, channels, &block, weight);
         Self {
             plan,
             channels,

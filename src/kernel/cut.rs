@@ -4,6 +4,7 @@ use pulp::Arch;
 
 use super::buffer::CACHE_LINE;
 use super::plan::{Class, Plan};
+use super::threads::Threads;
 use super::tile::{Element, registers};
 
 /// The channels of a pass, by group, and where the weight of a pair of them is.
@@ -46,8 +47,8 @@ const FAR: usize = 320 << 10;
 
 impl Block {
     pub(super) fn new<T: Element>(
-        lanes: usize,
-        most_rows: usize,
+        threads: Threads,
+        [lanes, most_rows]: [usize; 2],
         plan: &Plan,
         classes: &[Class],
         channels: Channels,
@@ -95,7 +96,7 @@ impl Block {
             let maps = channels.batch * channels.groups;
             maps * height.cells.div_ceil(band) * channels.target.0.div_ceil(targets)
         };
-        let wanted = 2 * rayon::current_num_threads();
+        let wanted = 2 * threads.count();
         while units(band, targets) < wanted && (band > least || targets > least_targets) {
             match band > least && band > 2 * least || targets == least_targets {
                 true => band = band.div_ceil(2),

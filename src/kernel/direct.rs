@@ -4,7 +4,7 @@
 //! The other kernels pad maps with zeros, and `0 * inf` is not a number. These loops multiply by
 //! no zero that is not the caller's.
 
-use super::threads;
+use super::threads::Threads;
 use super::tile::Element;
 use crate::{AxisGeometry, Geometry};
 
@@ -84,6 +84,7 @@ impl Sizes {
 }
 
 pub(super) fn forward<T: Element>(
+    threads: Threads,
     geometry: &Geometry,
     input: &[T],
     weight: &[T],
@@ -92,7 +93,7 @@ pub(super) fn forward<T: Element>(
     let sizes = Sizes::new(geometry);
     let all = sizes.groups * sizes.c_out;
     let mut output = vec![T::default(); geometry.batch() * all * sizes.output];
-    for_each_plane(geometry, &mut output, sizes.output, |plane, output| {
+    for_each_plane(threads, &mut output, sizes.output, |plane, output| {
         let (map, o) = (plane / all, plane % all);
         let group = o / sizes.c_out;
         for c in 0..sizes.c_in {
@@ -114,6 +115,7 @@ pub(super) fn forward<T: Element>(
 }
 
 pub(super) fn grad_input<T: Element>(
+    threads: Threads,
     geometry: &Geometry,
     weight: &[T],
     grad_output: &[T],
@@ -121,7 +123,7 @@ pub(super) fn grad_input<T: Element>(
     let sizes = Sizes::new(geometry);
     let all = sizes.groups * sizes.c_in;
     let mut grad = vec![T::default(); geometry.batch() * all * sizes.input];
-    for_each_plane(geometry, &mut grad, sizes.input, |plane, grad| {
+    for_each_plane(threads, &mut grad, sizes.input, |plane, grad| {
         let (map, c) = (plane / all, plane % all);
         let (group, c) = (c / sizes.c_in, c % sizes.c_in);
         for o in group * sizes.c_out..(group + 1) * sizes.c_out {
@@ -140,13 +142,14 @@ pub(super) fn grad_input<T: Element>(
 }
 
 pub(super) fn grad_weight<T: Element>(
+    threads: Threads,
     geometry: &Geometry,
     input: &[T],
     grad_output: &[T],
 ) -> Vec<T> {
     let sizes = Sizes::new(geometry);
     let mut grad = vec![T::default(); sizes.groups * sizes.c_out * sizes.c_in * sizes.taps];
-    for_each_plane(geometry, &mut grad, sizes.taps, |plane, grad| {
+    for_each_plane(threads, &mut grad, sizes.taps, |plane, grad| {
         let (o, c) = (plane / sizes.c_in, plane % sizes.c_in);
         let group = o / sizes.c_out;
         for map in 0..geometry.batch() {
@@ -165,16 +168,14 @@ pub(super) fn grad_weight<T: Element>(
     grad
 }
 
-/// Calls `f` with the index and the values of each plane; on all threads where it is worth it.
+/// Calls `f` with the index and the values of each plane.
 fn for_each_plane<T: Element>(
-    geometry: &Geometry,
+    threads: Threads,
     values: &mut [T],
     size: usize,
     f: impl Fn(usize, &mut [T]) + Sync,
 ) {
-    let planes = values.chunks_exact_mut(size).enumerate();
-    match super::is_small(geometry) {
-        true => planes.for_each(|(i, plane)| f(i, plane)),
-        false => threads::for_each(planes, || (), |(), (i, plane)| f(i, plane)),
-    }
+    threads.each(values.chunks_exact_mut(size).enumerate(), |(i, plane)| {
+        f(i, plane)
+    });
 }

@@ -19,7 +19,7 @@ use pulp::{Arch, Simd, WithSimd};
 use super::buffer::Buffer;
 use super::copies::copy_map;
 use super::plan::{Layout, Plan};
-use super::threads;
+use super::threads::Threads;
 use super::tile::{Element, Step, Steps, Tile, VECTORS, registers};
 use crate::Geometry;
 
@@ -62,6 +62,7 @@ struct Sizes {
 /// Computes the gradient of the weight, `[c_out, c_in / groups, k_h, k_w]`.
 pub(super) fn grad_weight<T: Element>(
     arch: Arch,
+    threads: Threads,
     geometry: &Geometry,
     input: &[T],
     grad_output: &[T],
@@ -103,14 +104,14 @@ pub(super) fn grad_weight<T: Element>(
     let sums = Sums {
         plan: &plan,
         sizes,
-        input: transpose(arch, sizes, input),
+        input: transpose(arch, threads, sizes, input),
         grad_output,
         steps: Steps::new(steps.collect()),
     };
 
     // A job takes some rows, pairs of output channel and tap, of a group.
     let all = c_out * taps;
-    let jobs = (2 * rayon::current_num_threads()).div_ceil(groups);
+    let jobs = (2 * threads.count()).div_ceil(groups);
     let a_job = all.div_ceil(jobs).next_multiple_of(rows).min(all);
     let c_padded = sizes.blocks * block;
     let mut products = Buffer::new(groups * all * c_padded);
@@ -122,47 +123,39 @@ pub(super) fn grad_weight<T: Element>(
             jobs.map(move |(i, products)| (group, i * a_job, products))
         });
     let jobs: Vec<_> = jobs.collect();
-    threads::for_each(
-        jobs.into_iter(),
-        || (),
-        |(), (group, row, products)| {
-            let rows = row..row + products.len() / c_padded;
-            arch.dispatch(Job {
-                sums: &sums,
-                group,
-                rows,
-                products,
-            });
-        },
-    );
+    threads.each(jobs.into_iter(), |(group, row, products)| {
+        let rows = row..row + products.len() / c_padded;
+        arch.dispatch(Job {
+            sums: &sums,
+            group,
+            rows,
+            products,
+        });
+    });
 
     // From [o, tap][c] to [o][c][tap].
     let mut grad = vec![T::default(); groups * c_out * c_in * taps];
     let some = 1 + 16_384 / (c_in * taps);
     let channels = grad.chunks_mut(some * c_in * taps);
     let channels = channels.zip(products.chunks(some * taps * c_padded));
-    threads::for_each(
-        channels,
-        || (),
-        |(), (grad, products)| {
-            let channels = grad
-                .chunks_mut(c_in * taps)
-                .zip(products.chunks(taps * c_padded));
-            for (grad, products) in channels {
-                for (c, grad) in grad.chunks_exact_mut(taps).enumerate() {
-                    let from = products[c..].iter().step_by(c_padded);
-                    grad.iter_mut()
-                        .zip(from)
-                        .for_each(|(grad, sum)| *grad = *sum);
-                }
+    threads.each(channels, |(grad, products)| {
+        let channels = grad
+            .chunks_mut(c_in * taps)
+            .zip(products.chunks(taps * c_padded));
+        for (grad, products) in channels {
+            for (c, grad) in grad.chunks_exact_mut(taps).enumerate() {
+                let from = products[c..].iter().step_by(c_padded);
+                grad.iter_mut()
+                    .zip(from)
+                    .for_each(|(grad, sum)| *grad = *sum);
             }
-        },
-    );
+        }
+    });
     grad
 }
 
 /// Transposes the input to [`Sums::input`].
-fn transpose<T: Element>(arch: Arch, sizes: Sizes, input: &[T]) -> Buffer<T> {
+fn transpose<T: Element>(arch: Arch, threads: Threads, sizes: Sizes, input: &[T]) -> Buffer<T> {
     let Sizes {
         batch,
         groups,
@@ -183,23 +176,19 @@ fn transpose<T: Element>(arch: Arch, sizes: Sizes, input: &[T]) -> Buffer<T> {
             pieces.map(move |(piece, to)| (i, piece * some, to))
         });
     let pieces: Vec<_> = pieces.collect();
-    threads::for_each(
-        pieces.into_iter(),
-        || (),
-        |(), (i, position, to)| {
-            let (group, c, map) = (i / batch / blocks, i / batch % blocks * block, i % batch);
-            let first = (map * groups + group) * c_in + c;
-            let planes = &input[first * size..];
-            arch.dispatch(Transpose {
-                planes,
-                size,
-                count: block.min(c_in - c),
-                position,
-                block,
-                to,
-            });
-        },
-    );
+    threads.each(pieces.into_iter(), |(i, position, to)| {
+        let (group, c, map) = (i / batch / blocks, i / batch % blocks * block, i % batch);
+        let first = (map * groups + group) * c_in + c;
+        let planes = &input[first * size..];
+        arch.dispatch(Transpose {
+            planes,
+            size,
+            count: block.min(c_in - c),
+            position,
+            block,
+            to,
+        });
+    });
     transposed
 }
 

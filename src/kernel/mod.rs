@@ -34,6 +34,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pulp::Arch;
 
+use self::threads::Threads;
 pub(crate) use self::tile::Element;
 use crate::Geometry;
 
@@ -45,9 +46,10 @@ pub(crate) fn forward<T: Element>(
     weight: &[T],
     bias: Option<&[T]>,
 ) -> Vec<T> {
+    let threads = Threads::worth(products(geometry));
     match is_plain(geometry) || !is_finite(weight) {
-        true => direct::forward(geometry, input, weight, bias),
-        false => correlate::forward(arch, geometry, input, weight, bias),
+        true => direct::forward(threads, geometry, input, weight, bias),
+        false => correlate::forward(arch, threads, geometry, input, weight, bias),
     }
 }
 
@@ -58,9 +60,10 @@ pub(crate) fn grad_input<T: Element>(
     weight: &[T],
     grad_output: &[T],
 ) -> Vec<T> {
+    let threads = Threads::worth(products(geometry));
     match is_plain(geometry) || !is_finite(weight) {
-        true => direct::grad_input(geometry, weight, grad_output),
-        false => correlate::grad_input(arch, geometry, weight, grad_output),
+        true => direct::grad_input(threads, geometry, weight, grad_output),
+        false => correlate::grad_input(arch, threads, geometry, weight, grad_output),
     }
 }
 
@@ -71,12 +74,15 @@ pub(crate) fn grad_weight<T: Element>(
     input: &[T],
     grad_output: &[T],
 ) -> Vec<T> {
+    let threads = Threads::worth(products(geometry));
     let few = geometry.weight_shape()[1] <= FEW;
     let finite = is_finite(input) && (!few || is_finite(grad_output));
     match few {
-        _ if is_plain(geometry) || !finite => direct::grad_weight(geometry, input, grad_output),
-        true => scalar_products::grad_weight(arch, geometry, input, grad_output),
-        false => grad_weight::grad_weight(arch, geometry, input, grad_output),
+        _ if is_plain(geometry) || !finite => {
+            direct::grad_weight(threads, geometry, input, grad_output)
+        }
+        true => scalar_products::grad_weight(arch, threads, geometry, input, grad_output),
+        false => grad_weight::grad_weight(arch, threads, geometry, input, grad_output),
     }
 }
 
@@ -89,16 +95,8 @@ pub(crate) fn grad_bias<T: Element>(geometry: &Geometry, grad_output: &[T]) -> V
         planes.map(sum).fold(T::default(), |sum, plane| sum + plane)
     };
     let mut grad = vec![T::default(); c_out];
-    let some = 1 + SMALL / (n * size).max(1);
-    threads::for_each(
-        grad.chunks_mut(some).enumerate(),
-        || (),
-        |(), (i, grad)| {
-            grad.iter_mut()
-                .zip(i * some..)
-                .for_each(|(grad, at)| *grad = channel(at));
-        },
-    );
+    let threads = Threads::worth(grad_output.len());
+    threads.each(grad.iter_mut().enumerate(), |(i, grad)| *grad = channel(i));
     grad
 }
 
@@ -137,25 +135,25 @@ fn is_plain(geometry: &Geometry) -> bool {
 }
 
 fn is_small(geometry: &Geometry) -> bool {
+    products(geometry) <= SMALL
+}
+
+/// The products of a value and a weight.
+fn products(geometry: &Geometry) -> usize {
     let [n, c_in, height, width] = geometry.input_shape();
     let [c_out, _, k_h, k_w] = geometry.weight_shape();
     let sizes = [n, c_in, height, width, c_out / geometry.groups(), k_h, k_w];
-    let products = sizes.into_iter().try_fold(1, usize::checked_mul);
-    products.is_some_and(|products| products <= SMALL)
+    sizes.into_iter().fold(1, usize::saturating_mul)
 }
 
 /// Whether no number is infinite or NaN, of which the zeros that copies end in would make a NaN.
 fn is_finite<T: Element>(values: &[T]) -> bool {
     let finite = AtomicBool::new(true);
-    threads::for_each(
-        values.chunks(4 * SMALL),
-        || (),
-        |(), values| {
-            let all = values
-                .iter()
-                .fold(true, |finite, value| finite & value.finite());
-            finite.fetch_and(all, Ordering::Relaxed);
-        },
-    );
+    Threads::worth(4 * values.len()).each(values.chunks(1 << 16), |values| {
+        let all = values
+            .iter()
+            .fold(true, |finite, value| finite & value.finite());
+        finite.fetch_and(all, Ordering::Relaxed);
+    });
     finite.into_inner()
 }

@@ -3,7 +3,7 @@
 use super::buffer::Buffer;
 use super::cut::{self, Block, Channels};
 use super::plan::{Class, Plan};
-use super::threads;
+use super::threads::Threads;
 use super::tile::{Element, Step, Steps};
 
 /// A class with its packed weights.
@@ -78,6 +78,7 @@ impl<T: Element> Packed<T> {
 
 /// Packs the classes' weights as [`Packed::weights`].
 pub(super) fn pack<T: Element>(
+    threads: Threads,
     classes: &mut [Packed<T>],
     channels: Channels,
     block: &Block,
@@ -100,14 +101,10 @@ pub(super) fn pack<T: Element>(
     let all: usize = jobs.iter().map(|job| job.packed.len()).sum();
     let some = (jobs.len() * 16_384).div_ceil(all.max(1));
     let jobs = jobs.chunks_mut(some.max(1));
-    threads::for_each(
-        jobs,
-        || (),
-        |(), jobs| {
-            jobs.iter_mut()
-                .for_each(|job| job.pack(channels, block, weight));
-        },
-    );
+    threads.each(jobs, |jobs| {
+        jobs.iter_mut()
+            .for_each(|job| job.pack(channels, block, weight));
+    });
 }
 
 /// Block of rows `i` of a class.

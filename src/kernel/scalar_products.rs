@@ -8,7 +8,7 @@ use pulp::{Arch, Simd, WithSimd};
 use super::buffer::Buffer;
 use super::copies::copy_map;
 use super::plan::{Layout, Plan};
-use super::threads;
+use super::threads::Threads;
 use super::tile::Element;
 use crate::Geometry;
 
@@ -18,6 +18,7 @@ const BAND: usize = 2048;
 /// Computes the gradient of the weight, `[c_out, c_in / groups, k_h, k_w]`.
 pub(super) fn grad_weight<T: Element>(
     arch: Arch,
+    threads: Threads,
     geometry: &Geometry,
     input: &[T],
     grad_output: &[T],
@@ -32,7 +33,7 @@ pub(super) fn grad_weight<T: Element>(
     let [_, c_in, k_h, k_w] = geometry.weight_shape();
     let mut grad = vec![T::default(); geometry.weight_shape().iter().product()];
     let channels = grad.chunks_exact_mut(c_in * k_h * k_w).enumerate();
-    threads::for_each(channels, Copies::default, |copies, (channel, grad)| {
+    threads.each_with(channels, Copies::default, |copies, (channel, grad)| {
         arch.dispatch(Products {
             geometry,
             plan: &plan,

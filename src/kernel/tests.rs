@@ -4,7 +4,7 @@
 use pulp::Arch;
 use rayon::ThreadPool;
 
-use super::{Element, correlate, direct, grad_weight, scalar_products};
+use super::{Element, Threads, correlate, direct, grad_weight, scalar_products};
 use crate::{Deconv2dOptions, Geometry, Padding};
 
 /// Numbers that look drawn (splitmix64: Steele, Lea and Flood, OOPSLA 2014).
@@ -145,19 +145,20 @@ impl Case {
         let Self {
             geometry, expected, ..
         } = self;
+        let threads = Threads::all();
         let numbers = |values: &[f64]| -> Vec<T> { values.iter().map(|v| number(*v)).collect() };
         let [input, weight] = [&self.input, &self.weight].map(|values| numbers(values));
         let [bias, grad_output] = [&self.bias, &self.grad_output].map(|values| numbers(values));
         let got = [
-            correlate::forward(arch, geometry, &input, &weight, Some(&bias)),
-            correlate::grad_input(arch, geometry, &weight, &grad_output),
-            grad_weight::grad_weight(arch, geometry, &input, &grad_output),
+            correlate::forward(arch, threads, geometry, &input, &weight, Some(&bias)),
+            correlate::grad_input(arch, threads, geometry, &weight, &grad_output),
+            grad_weight::grad_weight(arch, threads, geometry, &input, &grad_output),
         ];
-        let products = scalar_products::grad_weight(arch, geometry, &input, &grad_output);
+        let products = scalar_products::grad_weight(arch, threads, geometry, &input, &grad_output);
         let plain = [
-            direct::forward(geometry, &input, &weight, Some(&bias)),
-            direct::grad_input(geometry, &weight, &grad_output),
-            direct::grad_weight(geometry, &input, &grad_output),
+            direct::forward(threads, geometry, &input, &weight, Some(&bias)),
+            direct::grad_input(threads, geometry, &weight, &grad_output),
+            direct::grad_weight(threads, geometry, &input, &grad_output),
         ];
         let names = ["output", "gradient of the input", "gradient of the weight"];
         for (got, kernel) in [(&got[..], "vector"), (&plain[..], "plain")] {
@@ -289,11 +290,13 @@ fn results_are_the_same_to_the_last_bit_on_any_number_of_threads() {
             let results = |threads: usize| {
                 let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
                 let results: [Vec<u32>; 4] = pool(threads).install(|| {
+                    let threads = Threads::all();
+                    let (x, w, g) = (&input, &weight, &grad_output);
                     [
-                        bits(super::forward(arch, &geometry, &input, &weight, None)),
-                        bits(super::grad_input(arch, &geometry, &weight, &grad_output)),
-                        bits(super::grad_weight(arch, &geometry, &input, &grad_output)),
-                        bits(super::grad_bias(&geometry, &grad_output)),
+                        bits(correlate::forward(arch, threads, &geometry, x, w, None)),
+                        bits(correlate::grad_input(arch, threads, &geometry, w, g)),
+                        bits(grad_weight::grad_weight(arch, threads, &geometry, x, g)),
+                        bits(scalar_products::grad_weight(arch, threads, &geometry, x, g)),
                     ]
                 });
                 results

@@ -15,48 +15,78 @@ const AWAKE: u64 = 1_000;
 /// Looks of the caller before it sleeps until the others have ended: about 100 microseconds.
 const LOOKS: usize = 5_000;
 
-/// Calls `f` with each item: on the calling thread, and on as many of Rayon's as there are items
-/// for. `init` makes what a thread reuses from item to item.
-pub(super) fn for_each<I, S>(
-    items: I,
-    init: impl Fn() -> S + Sync,
-    f: impl Fn(&mut S, I::Item) + Sync,
-) where
-    I: ExactSizeIterator + Send,
-{
-    let helpers = items
-        .len()
-        .min(rayon::current_num_threads())
-        .saturating_sub(1);
-    let items = Mutex::new(items);
-    let work = || {
-        let mut scratch = init();
-        // The iterators' `next` do not panic.
-        let next = || items.lock().unwrap_or_else(PoisonError::into_inner).next();
-        while let Some(item) = next() {
-            f(&mut scratch, item);
+/// Operations for fewer of which to share costs more than it saves.
+const MANY: usize = 1 << 21;
+
+/// How many threads a call takes.
+#[derive(Clone, Copy)]
+pub(super) struct Threads(usize);
+
+impl Threads {
+    /// As many as so many operations are worth.
+    pub(super) fn worth(operations: usize) -> Self {
+        match operations {
+            ..MANY => Self(1),
+            _ => Self::all(),
         }
-    };
-    if helpers == 0 {
-        return work();
     }
-    keep_awake(helpers);
-    let working = AtomicUsize::new(helpers);
-    rayon::in_place_scope(|scope| {
-        for _ in 0..helpers {
-            scope.spawn(|_| {
-                work();
-                working.fetch_sub(1, Ordering::Release);
-            });
-        }
-        work();
-        for _ in 0..LOOKS {
-            if working.load(Ordering::Acquire) == 0 {
-                break;
+
+    pub(super) fn all() -> Self {
+        Self(rayon::current_num_threads())
+    }
+
+    pub(super) fn count(self) -> usize {
+        self.0
+    }
+
+    /// Calls `f` with each item.
+    pub(super) fn each<I>(self, items: I, f: impl Fn(I::Item) + Sync)
+    where
+        I: ExactSizeIterator + Send,
+    {
+        self.each_with(items, || (), |(), item| f(item));
+    }
+
+    /// Calls `f` with each item, and with what `init` has made for the thread.
+    pub(super) fn each_with<I, S>(
+        self,
+        items: I,
+        init: impl Fn() -> S + Sync,
+        f: impl Fn(&mut S, I::Item) + Sync,
+    ) where
+        I: ExactSizeIterator + Send,
+    {
+        let helpers = items.len().min(self.0).saturating_sub(1);
+        let items = Mutex::new(items);
+        let work = || {
+            let mut scratch = init();
+            // The iterators' `next` do not panic.
+            let next = || items.lock().unwrap_or_else(PoisonError::into_inner).next();
+            while let Some(item) = next() {
+                f(&mut scratch, item);
             }
-            spin_loop();
+        };
+        if helpers == 0 {
+            return work();
         }
-    });
+        keep_awake(helpers);
+        let working = AtomicUsize::new(helpers);
+        rayon::in_place_scope(|scope| {
+            for _ in 0..helpers {
+                scope.spawn(|_| {
+                    work();
+                    working.fetch_sub(1, Ordering::Release);
+                });
+            }
+            work();
+            for look in 0..LOOKS {
+                if working.load(Ordering::Acquire) == 0 {
+                    break;
+                }
+                pause(look);
+            }
+        });
+    }
 }
 
 /// Keeps as many of Rayon's threads awake for a while.
@@ -68,13 +98,25 @@ fn keep_awake(threads: usize) {
     while THREADS.load(Ordering::Relaxed) < threads {
         THREADS.fetch_add(1, Ordering::Relaxed);
         rayon::spawn(|| {
-            while microseconds() < END.load(Ordering::Relaxed) {
+            for look in 0.. {
+                if microseconds() > END.load(Ordering::Relaxed) {
+                    break;
+                }
                 if rayon::yield_now() != Some(rayon::Yield::Executed) {
-                    spin_loop();
+                    pause(look);
                 }
             }
             THREADS.fetch_sub(1, Ordering::Relaxed);
         });
+    }
+}
+
+/// Between two looks: now and then the processor goes to another thread that waits for it, which may
+/// be the one that is looked for.
+fn pause(look: usize) {
+    match look % 64 {
+        63 => std::thread::yield_now(),
+        _ => spin_loop(),
     }
 }
 
