@@ -19,6 +19,13 @@ TITLES = {
     "openvino": "OpenVINO",
     "jax": "JAX",
 }
+SHORT = {
+    "tensorflow": "TF",
+    "torch": "PT",
+    "torch_channels_last": "PT-cl",
+    "openvino": "OV",
+    "jax": "JAX",
+}
 PEERS = ("tensorflow", "torch", "torch_channels_last", "openvino", "jax")
 PASSES = {"forward": "Forward", "forward_backward": "Forward and backward"}
 
@@ -106,6 +113,28 @@ def times_table(results: list[dict], which: str) -> str:
         means.append(digits(geometric_mean(best_ratio(r, which) for r in results)))
     for pair in ratios.values():
         means.append(digits(geometric_mean(ratio(r, pair, which) for r in results)))
+    return table(head, [*body, means])
+
+
+def summary_table(results: list[dict]) -> str:
+    """Ours, Burn's and the best other framework's milliseconds: the README's table."""
+    head = ["layer"]
+    for name in PASSES.values():
+        head += [f"{name}: ours", "Burn", "best other", "ratio"]
+    body = []
+    for result in results:
+        line = [result["layer"]["name"]]
+        for which in PASSES:
+            best = best_peer(result, which)
+            other = f"{milliseconds(best[1])} {SHORT[best[0]]}" if best else "-"
+            line += [milliseconds(seconds(result, row, which)) for row in ("ours", "burn")]
+            line += [other, digits(best_ratio(result, which))]
+        body.append(line)
+    means = ["geometric mean of ratios"]
+    for which in PASSES:
+        burn = geometric_mean(ratio(r, ("burn", "ours"), which) for r in results)
+        best = geometric_mean(best_ratio(r, which) for r in results)
+        means += ["", digits(burn), "", digits(best)]
     return table(head, [*body, means])
 
 
@@ -219,7 +248,7 @@ In the same run: matrix products (SGEMM, the best of 1024 and 2048 with PyTorch,
 
 def markdown(data: dict[str, Any]) -> str:
     results, scaling = data["layers"], data["scaling"]
-    parts = [heading(data)]
+    parts = [heading(data), "## Summary, milliseconds", summary_table(results)]
     for which, name in PASSES.items():
         parts += [f"## {name}, milliseconds", times_table(results, which)]
     parts += [

@@ -37,7 +37,7 @@ pub(super) struct Block {
     pub(super) channel: usize,
 }
 
-/// Steps of a tile: the vectors that they read stay in the first-level cache while all rows pass
+/// The most steps of a tile: the vectors that they read stay in a near cache while all rows pass
 /// over them.
 const NEAR: usize = 512;
 /// Steps that are worth the loading and storing of a tile's sums.
