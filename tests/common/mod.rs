@@ -9,7 +9,7 @@
 
 use burn::tensor::module::conv_transpose2d;
 use burn::tensor::ops::{ConvTransposeOptions, PadMode};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 use burn_deconv::{Algorithm, Deconv2dOptions, Geometry, Padding, deconv2d};
 
 /// Shapes and options of one call.
@@ -111,12 +111,17 @@ pub fn run(
     Answer {
         shape,
         output: flat(output),
-        grad_input: flat(input.grad(&gradients).expect("the input's gradient")),
-        grad_weight: flat(weight.grad(&gradients).expect("the weight's gradient")),
-        grad_bias: bias.map_or(vec![], |bias| {
-            flat(bias.grad(&gradients).expect("the bias's gradient"))
-        }),
+        grad_input: gradient(&input, &gradients),
+        grad_weight: gradient(&weight, &gradients),
+        grad_bias: bias.map_or(vec![], |bias| gradient(&bias, &gradients)),
     }
+}
+
+fn gradient<const D: usize>(tensor: &Tensor<D>, gradients: &Gradients) -> Vec<f64> {
+    let gradient = tensor.grad(gradients).expect("a gradient");
+    let got = (gradient.dims(), gradient.dtype());
+    assert_eq!(got, (tensor.dims(), tensor.dtype()));
+    flat(gradient)
 }
 
 /// Our function under test.

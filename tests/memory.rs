@@ -1,0 +1,186 @@
+//! What a call holds in memory beside its tensors: no zero-filled map, no column matrix.
+//!
+//! `cargo test --test memory -- --nocapture` prints what was measured.
+
+// An allocator cannot be written without.
+#![allow(unsafe_code)]
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use burn::tensor::{Device, Tensor};
+use burn_deconv::{Algorithm, Deconv2dOptions};
+use common::{Case, ours};
+
+/// The system's allocator, counting the bytes that the process holds.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+/// The most bytes held since [`peak_of`] began.
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+fn count(allocated: *mut u8, size: usize) -> *mut u8 {
+    if !allocated.is_null() {
+        PEAK.fetch_max(HELD.fetch_add(size, Relaxed) + size, Relaxed);
+    }
+    allocated
+}
+
+// SAFETY: every method hands its arguments to `System`'s, which keeps the trait's contract, and
+// returns what that returned; counting neither allocates nor panics.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's obligations are the same.
+        count(unsafe { System.alloc(layout) }, layout.size())
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's obligations are the same.
+        count(unsafe { System.alloc_zeroed(layout) }, layout.size())
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's obligations are the same; the block came from `System`.
+        unsafe { System.dealloc(pointer, layout) };
+        HELD.fetch_sub(layout.size(), Relaxed);
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller's obligations are the same; the block came from `System`.
+        let moved = count(unsafe { System.realloc(pointer, layout, size) }, size);
+        if !moved.is_null() {
+            HELD.fetch_sub(layout.size(), Relaxed);
+        }
+        moved
+    }
+}
+
+/// The most bytes that were held at once while `f` ran.
+fn peak_of<R>(f: impl FnOnce() -> R) -> (R, usize) {
+    PEAK.store(HELD.load(Relaxed), Relaxed);
+    let result = f();
+    (result, PEAK.load(Relaxed))
+}
+
+const F32: usize = size_of::<f32>();
+
+fn layers() -> [(&'static str, Case); 5] {
+    let layer = |input, weight| Case {
+        input,
+        weight,
+        options: Deconv2dOptions::new(),
+        bias: true,
+        strided: false,
+        seed: 1,
+    };
+    [
+        ("U-Net", layer([4, 128, 32, 32], [64, 128, 2, 2])),
+        ("segmentation", layer([1, 64, 64, 64], [32, 64, 3, 3])),
+        ("decoder", layer([1, 128, 16, 16], [64, 128, 4, 4])),
+        ("large map", layer([1, 16, 256, 256], [8, 16, 4, 4])),
+        // A copy of its input is larger than what is kept from call to call.
+        ("huge map", layer([1, 16, 512, 1056], [8, 16, 2, 2])),
+    ]
+}
+
+/// What a thread works in: rows of the source and of sums, 320 KiB each, that are to stay in its
+/// second-level cache; and all that does not grow with the layer.
+const A_THREAD: usize = 1 << 20;
+
+/// What calls keep for the next, at the most.
+const KEPT: usize = 32 << 20;
+
+/// What the first call may hold beside its tensors: forward, packed weights, rounded up to whole
+/// tiles, and no copy of a map; backward, a copy of the input as well (its channels are rounded up
+/// to whole vectors, as these layers' are already).
+fn bounds(case: &Case, threads: usize) -> [usize; 2] {
+    let [input, weight] = [case.input, case.weight].map(bytes);
+    let forward = 2 * weight + threads * A_THREAD;
+    [forward, forward + input]
+}
+
+fn bytes(shape: [usize; 4]) -> usize {
+    shape.iter().product::<usize>() * F32
+}
+
+/// Prints and checks what the first call of this process holds beside its tensors, forward and
+/// backward, and what later calls do, which find the first one's buffers: these count as held.
+fn check(name: &str, case: &Case, threads: usize) {
+    let device = Device::flex().autodiff();
+    let none = HELD.load(Relaxed);
+    // Memory does not depend on the values.
+    let input = Tensor::<4>::ones(case.input, &device).require_grad();
+    let weight = Tensor::<4>::ones(case.weight, &device).require_grad();
+    let bias = Tensor::<1>::ones([case.weight[0]], &device).require_grad();
+    let f = ours(case, Algorithm::SkipZeros);
+
+    let parameters = bytes(case.input) + bytes(case.weight) + case.weight[0] * F32;
+    let output_bytes = bytes(case.geometry().output_shape());
+    let [forward_bound, backward_bound] = bounds(case, threads);
+    for call in ["first", "second", "third"] {
+        let (output, peak) = peak_of(|| f(input.clone(), weight.clone(), Some(bias.clone())));
+        let forward = peak - none - (parameters + output_bytes);
+        // Begins with the output's gradient, ones.
+        let (gradients, peak) = peak_of(|| output.backward());
+        let backward = peak - none - 2 * (parameters + output_bytes);
+        drop((output, gradients));
+        let kept = HELD.load(Relaxed) - none - parameters;
+
+        let forward_bound = match call {
+            "first" => forward_bound,
+            _ => backward_bound,
+        };
+        let kib = [forward, forward_bound, backward, backward_bound, kept]
+            .map(|bytes| format!("{:>8}", bytes / 1024));
+        println!("{name:<13} {threads:>7} {call:<6} {}", kib.join(" "));
+        assert!(forward <= forward_bound, "{forward} bytes, forward");
+        assert!(backward <= backward_bound, "{backward} bytes, backward");
+        assert!(kept <= KEPT, "{kept} bytes, kept");
+    }
+}
+
+/// Names the layer of a child process.
+const LAYER: &str = "BURN_DECONV_MEMORY_LAYER";
+const THREADS: &str = "RAYON_NUM_THREADS";
+
+/// The only test of this file, so that nothing runs beside it. Each layer has a process to itself:
+/// only there does its first call have to make all buffers.
+#[test]
+fn a_call_holds_little_beside_its_tensors() {
+    if let Ok(layer) = std::env::var(LAYER) {
+        let threads = std::env::var(THREADS).unwrap().parse().unwrap();
+        let all = layers();
+        let (name, case) = all.iter().find(|(name, _)| *name == layer).unwrap();
+        println!(); // libtest may have begun the line
+        return check(name, case, threads);
+    }
+
+    println!("KiB held beside the tensors, and the bounds; and what is kept between calls");
+    println!("layer         threads call    forward    bound backward    bound     kept");
+    for (name, _) in layers() {
+        for threads in ["1", "4"] {
+            let this = "a_call_holds_little_beside_its_tensors";
+            let child = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", this, "--nocapture"])
+                .envs([(LAYER, name), (THREADS, threads)])
+                .output()
+                .unwrap();
+            let output = String::from_utf8_lossy(&child.stdout);
+            output
+                .lines()
+                .filter(|line| line.starts_with(name))
+                .for_each(|row| println!("{row}"));
+            assert!(
+                child.status.success(),
+                "{name} on {threads} threads: {}",
+                String::from_utf8_lossy(&child.stderr)
+            );
+        }
+    }
+}
