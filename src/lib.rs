@@ -1,5 +1,5 @@
 #![doc = include_str!("../README.md")]
-#![deny(missing_docs, unsafe_code)]
+#![deny(missing_docs, unsafe_code, clippy::undocumented_unsafe_blocks)]
 
 // layer -> deconv2d -> skip_zeros -> op -> kernel, polyphase -> explicit -> geometry -> axis ->
 // options, error: no file uses one before it.

@@ -156,7 +156,7 @@ mod tests {
                 ((z ^ (z >> 31)) % end as u64) as usize
             }
 
-            fn from_one_to(&mut self, most: usize) -> usize {
+            fn one_up_to(&mut self, most: usize) -> usize {
                 1 + self.below(most)
             }
 
@@ -169,15 +169,15 @@ mod tests {
 
             /// All that options allow.
             fn geometry(&mut self) -> Geometry {
-                let groups = self.from_one_to(3);
-                let [c_in, c_out] = [0, 1].map(|_| self.from_one_to(3));
-                let [h, w] = [0, 1].map(|_| self.from_one_to(5));
-                let [k_h, k_w] = [0, 1].map(|_| self.from_one_to(5));
-                let input = [self.from_one_to(2), groups * c_in, h, w];
+                let groups = self.one_up_to(3);
+                let [c_in, c_out] = [0, 1].map(|_| self.one_up_to(3));
+                let [h, w] = [0, 1].map(|_| self.one_up_to(5));
+                let [k_h, k_w] = [0, 1].map(|_| self.one_up_to(5));
+                let input = [self.one_up_to(2), groups * c_in, h, w];
                 let weight = [groups * c_out, c_in, k_h, k_w];
                 let options = Deconv2dOptions::new()
-                    .with_stride([0, 1].map(|_| self.from_one_to(4)))
-                    .with_dilation([0, 1].map(|_| self.from_one_to(3)))
+                    .with_stride([0, 1].map(|_| self.one_up_to(4)))
+                    .with_dilation([0, 1].map(|_| self.one_up_to(3)))
                     .with_groups(groups);
                 let (padding, ask) = (self.below(4), self.below(2) == 0);
                 loop {

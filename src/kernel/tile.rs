@@ -1,6 +1,6 @@
 //! The register tile: the one inner loop of all kernels, and the only file with `unsafe`.
 //!
-//! A tile holds `R` rows of `V` vectors of sums in registers. Each step loads `V` vectors of the
+//! A tile holds `N` rows of `V` vectors of sums in registers. Each step loads `V` vectors of the
 //! source, and adds to every row their product with one weight of that row. What the rows, the
 //! lanes and the steps are is the caller's: output channels, positions and taps in the forward
 //! pass; output channels, input channels and positions in the weight's gradient.
