@@ -36,8 +36,11 @@ impl<B: Cpu, const N: usize> Backward<B, N> for Deconv2d {
             weight,
             geometry,
         } = ops.state;
-        let grad_output = grads.consume::<B>(&ops.node);
-        let mut saved = |id| checkpointer.retrieve_node_output::<B::FloatTensorPrimitive>(id);
+        let grad_output = B::in_order(grads.consume::<B>(&ops.node));
+        let mut saved = |id| {
+            let tensor = checkpointer.retrieve_node_output::<B::FloatTensorPrimitive>(id);
+            B::in_order(tensor)
+        };
         let (input, weight) = (input.map(&mut saved), weight.map(&mut saved));
 
         for (i, parent) in ops.parents.into_iter().enumerate() {
@@ -77,13 +80,10 @@ fn record<B: Cpu, C: CheckpointStrategy, const N: usize>(
     parents: [FloatTensor<Autodiff<B, C>>; N],
     geometry: Geometry,
 ) -> FloatTensor<Autodiff<B, C>> {
-    let bias = parents.get(2).map(|bias| bias.primitive());
-    let output = B::forward(
-        parents[0].primitive(),
-        parents[1].primitive(),
-        bias,
-        &geometry,
-    );
+    let values = parents
+        .each_ref()
+        .map(|parent| B::in_order(parent.primitive().clone()));
+    let output = B::forward(&values[0], &values[1], values.get(2), &geometry);
 
     let guards = parents.each_ref().map(|parent| parent.node());
     match Backward::<B, N>::prepare::<C>(Deconv2d, guards)

@@ -1,7 +1,5 @@
 //! The kernels over the tensors of Flex and NdArray.
 
-use std::borrow::Cow;
-
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{DType, Element, TensorData};
@@ -10,8 +8,12 @@ use pulp::Arch;
 use super::Deconv2dOps;
 use crate::{Geometry, kernel};
 
-/// A backend whose memory the kernels can read.
+/// A backend whose memory the kernels can read. The tensors that its functions take lie in the
+/// order of their shapes, as [`in_order`](Self::in_order) gives them.
 pub(super) trait Cpu: Backend + CpuValues<f32> + CpuValues<f64> {
+    /// The tensor, copied if its values do not lie in memory in the order of its shape.
+    fn in_order(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
+
     fn forward(
         input: &FloatTensor<Self>,
         weight: &FloatTensor<Self>,
@@ -25,13 +27,7 @@ pub(super) trait Cpu: Backend + CpuValues<f32> + CpuValues<f64> {
         ) -> FloatTensor<B> {
             let bias = bias.map(B::values);
             let (input_values, weight) = (B::values(input), B::values(weight));
-            let output = kernel::forward(
-                Arch::new(),
-                geometry,
-                &input_values,
-                &weight,
-                bias.as_deref(),
-            );
+            let output = kernel::forward(Arch::new(), geometry, input_values, weight, bias);
             tensor_like::<B, T, 4>(input, output, geometry.output_shape())
         }
         match input.dtype() {
@@ -50,7 +46,7 @@ pub(super) trait Cpu: Backend + CpuValues<f32> + CpuValues<f64> {
             geometry: &Geometry,
         ) -> FloatTensor<B> {
             let (weight_values, grad_output) = (B::values(weight), B::values(grad_output));
-            let grad = kernel::grad_input(Arch::new(), geometry, &weight_values, &grad_output);
+            let grad = kernel::grad_input(Arch::new(), geometry, weight_values, grad_output);
             tensor_like::<B, T, 4>(weight, grad, geometry.input_shape())
         }
         match weight.dtype() {
@@ -69,7 +65,7 @@ pub(super) trait Cpu: Backend + CpuValues<f32> + CpuValues<f64> {
             geometry: &Geometry,
         ) -> FloatTensor<B> {
             let (input_values, grad_output) = (B::values(input), B::values(grad_output));
-            let grad = kernel::grad_weight(Arch::new(), geometry, &input_values, &grad_output);
+            let grad = kernel::grad_weight(Arch::new(), geometry, input_values, grad_output);
             tensor_like::<B, T, 4>(input, grad, geometry.weight_shape())
         }
         match input.dtype() {
@@ -83,7 +79,7 @@ pub(super) trait Cpu: Backend + CpuValues<f32> + CpuValues<f64> {
             grad_output: &FloatTensor<B>,
             geometry: &Geometry,
         ) -> FloatTensor<B> {
-            let grad = kernel::grad_bias(geometry, &B::values(grad_output));
+            let grad = kernel::grad_bias(geometry, B::values(grad_output));
             tensor_like::<B, T, 1>(grad_output, grad, [geometry.channels()[1]])
         }
         match grad_output.dtype() {
@@ -94,9 +90,9 @@ pub(super) trait Cpu: Backend + CpuValues<f32> + CpuValues<f64> {
 }
 
 /// How a backend gives its values.
-pub(super) trait CpuValues<T: Clone>: Backend {
-    /// A tensor's values in the order of its shape; a copy where they do not lie in memory so.
-    fn values(tensor: &FloatTensor<Self>) -> Cow<'_, [T]>;
+pub(super) trait CpuValues<T>: Backend {
+    /// The values of a tensor that lies in order.
+    fn values(tensor: &FloatTensor<Self>) -> &[T];
 }
 
 /// A tensor of the same backend.
@@ -117,15 +113,8 @@ mod flex {
     macro_rules! values {
         ($type:ty) => {
             impl CpuValues<$type> for Flex {
-                fn values(tensor: &FloatTensor<Self>) -> Cow<'_, [$type]> {
-                    match tensor.as_slice::<$type>() {
-                        Some(values) => Cow::Borrowed(values),
-                        None => {
-                            let tensor = tensor.to_contiguous();
-                            let values = tensor.as_slice::<$type>();
-                            Cow::Owned(values.expect("a contiguous tensor of the type").to_vec())
-                        }
-                    }
+                fn values(tensor: &FloatTensor<Self>) -> &[$type] {
+                    tensor.as_slice().expect("a tensor of the type, in order")
                 }
             }
         };
@@ -133,7 +122,11 @@ mod flex {
     values!(f32);
     values!(f64);
 
-    impl Cpu for Flex {}
+    impl Cpu for Flex {
+        fn in_order(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
+            tensor.to_contiguous()
+        }
+    }
 }
 
 /// Burn ends its support of NdArray with version 0.23; all that is its own is here.
@@ -141,21 +134,18 @@ mod flex {
 mod ndarray {
     use burn::backend::NdArray;
     use burn::backend::ndarray::NdArrayTensor;
+    use burn::backend::ops::FloatTensorOps;
 
     use super::*;
 
     macro_rules! values {
         ($type:ty, $variant:ident) => {
             impl CpuValues<$type> for NdArray {
-                fn values(tensor: &FloatTensor<Self>) -> Cow<'_, [$type]> {
+                fn values(tensor: &FloatTensor<Self>) -> &[$type] {
                     let NdArrayTensor::$variant(values) = tensor else {
                         panic!("a tensor of {:?}", tensor.dtype())
                     };
-                    let values = values.view();
-                    match values.to_slice() {
-                        Some(values) => Cow::Borrowed(values),
-                        None => Cow::Owned(values.iter().copied().collect()),
-                    }
+                    values.view().to_slice().expect("a tensor in order")
                 }
             }
         };
@@ -163,7 +153,22 @@ mod ndarray {
     values!(f32, F32);
     values!(f64, F64);
 
-    impl Cpu for NdArray {}
+    impl Cpu for NdArray {
+        fn in_order(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
+            let data = match &tensor {
+                NdArrayTensor::F32(values) if !values.view().is_standard_layout() => {
+                    let values: Vec<f32> = values.view().iter().copied().collect();
+                    TensorData::new(values, tensor.shape())
+                }
+                NdArrayTensor::F64(values) if !values.view().is_standard_layout() => {
+                    let values: Vec<f64> = values.view().iter().copied().collect();
+                    TensorData::new(values, tensor.shape())
+                }
+                _ => return tensor,
+            };
+            Self::float_from_data(data, &tensor.device())
+        }
+    }
 }
 
 macro_rules! operation {
@@ -175,6 +180,7 @@ macro_rules! operation {
                 weight: FloatTensor<Self>,
                 geometry: Geometry,
             ) -> FloatTensor<Self> {
+                let [input, weight] = [input, weight].map(Self::in_order);
                 Self::forward(&input, &weight, None, &geometry)
             }
 
@@ -184,6 +190,7 @@ macro_rules! operation {
                 bias: FloatTensor<Self>,
                 geometry: Geometry,
             ) -> FloatTensor<Self> {
+                let [input, weight, bias] = [input, weight, bias].map(Self::in_order);
                 Self::forward(&input, &weight, Some(&bias), &geometry)
             }
         }
