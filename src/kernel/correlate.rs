@@ -65,17 +65,8 @@ pub(super) fn forward<T: Element>(
     weight: &[T],
     bias: Option<&[T]>,
 ) -> Vec<T> {
-    let [c_out, c_in, k_h, k_w] = geometry.weight_shape();
-    let (c_out, taps) = (c_out / geometry.groups(), k_h * k_w);
-    let channels = Channels {
-        batch: geometry.batch(),
-        groups: geometry.groups(),
-        source: (c_in, taps),
-        target: (c_out, c_in * taps),
-        columns: k_w,
-        group: c_out * c_in * taps,
-    };
-    let merge = c_out < FEW;
+    let channels = Channels::new(geometry);
+    let merge = channels.target.0 < FEW;
     let plan = |split| Plan::forward(geometry, Layout { merge, split });
     correlate(
         arch,
@@ -96,25 +87,13 @@ pub(super) fn grad_input<T: Element>(
     weight: &[T],
     grad_output: &[T],
 ) -> Vec<T> {
-    let [c_out, c_in, k_h, k_w] = geometry.weight_shape();
-    let (c_out, taps) = (c_out / geometry.groups(), k_h * k_w);
+    let channels = Channels::new(geometry);
     let channels = Channels {
-        batch: geometry.batch(),
-        groups: geometry.groups(),
-        source: (c_out, c_in * taps),
-        target: (c_in, taps),
-        columns: k_w,
-        group: c_out * c_in * taps,
+        source: channels.target,
+        target: channels.source,
+        ..channels
     };
-    let plan = |split| {
-        Plan::grad_input(
-            geometry,
-            Layout {
-                merge: false,
-                split,
-            },
-        )
-    };
+    let plan = |split| Plan::grad_input(geometry, split);
     correlate(
         arch,
         threads,

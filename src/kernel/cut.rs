@@ -6,6 +6,7 @@ use super::buffer::CACHE_LINE;
 use super::plan::{Class, Plan};
 use super::threads::Threads;
 use super::tile::{Element, registers};
+use crate::Geometry;
 
 /// The channels of a pass, by group, and where the weight of a pair of them is.
 #[derive(Clone, Copy)]
@@ -20,6 +21,22 @@ pub(super) struct Channels {
     pub(super) columns: usize,
     /// Weights in a group.
     pub(super) group: usize,
+}
+
+impl Channels {
+    /// Those of the forward pass; the gradient of the input has source and target exchanged.
+    pub(super) fn new(geometry: &Geometry) -> Self {
+        let [c_out, c_in, k_h, k_w] = geometry.weight_shape();
+        let (c_out, taps) = (c_out / geometry.groups(), k_h * k_w);
+        Self {
+            batch: geometry.batch(),
+            groups: geometry.groups(),
+            source: (c_in, taps),
+            target: (c_out, c_in * taps),
+            columns: k_w,
+            group: c_out * c_in * taps,
+        }
+    }
 }
 
 /// How a pass is cut.

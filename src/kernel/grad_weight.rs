@@ -18,13 +18,13 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::buffer::Buffer;
 use super::copies::copy_map;
-use super::plan::{Layout, Plan};
+use super::plan::Plan;
 use super::threads::Threads;
 use super::tile::{Element, Step, Steps, Tile, VECTORS, registers};
 use crate::Geometry;
 
 /// Positions that a tile sums before the next takes its turn with the same operands, which then
-/// are in the first-level cache.
+/// are in a near cache.
 const NEAR: usize = 512;
 
 /// The operands, and how they are cut.
@@ -67,13 +67,7 @@ pub(super) fn grad_weight<T: Element>(
     input: &[T],
     grad_output: &[T],
 ) -> Vec<T> {
-    let plan = Plan::grad_input(
-        geometry,
-        Layout {
-            merge: false,
-            split: false,
-        },
-    );
+    let plan = Plan::grad_input(geometry, false);
     let [c_out, c_in, k_h, k_w] = geometry.weight_shape();
     let (groups, c_out, taps) = (geometry.groups(), c_out / geometry.groups(), k_h * k_w);
     let [height, width] = geometry.axes().map(|axis| axis.input());

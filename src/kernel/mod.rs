@@ -131,11 +131,7 @@ fn is_plain(geometry: &Geometry) -> bool {
         let cells = axis.input().max(axis.output() / axis.stride());
         1 + axis.extent() / axis.stride() / cells
     });
-    is_small(geometry) || growth[0].saturating_mul(growth[1]) > SPARSE
-}
-
-fn is_small(geometry: &Geometry) -> bool {
-    products(geometry) <= SMALL
+    products(geometry) <= SMALL || growth[0].saturating_mul(growth[1]) > SPARSE
 }
 
 /// The products of a value and a weight.

@@ -45,7 +45,11 @@ impl Plan {
                         shift: ahead.div_euclid(step),
                     })
                 });
-                (phase, (kept.len() - phase).div_ceil(stride), taps.collect())
+                RawPhase {
+                    phase,
+                    cells: (kept.len() - phase).div_ceil(stride),
+                    taps: taps.collect(),
+                }
             });
             let ends = [(axis.input(), 1), (axis.output(), stride)];
             AxisPlan::new(ends, phases.collect(), Layout { split, ..layout })
@@ -56,8 +60,8 @@ impl Plan {
         }
     }
 
-    /// The output's gradient to the input's gradient.
-    pub(super) fn grad_input(geometry: &Geometry, layout: Layout) -> Self {
+    /// The output's gradient to the input's gradient: one phase; for `split`, see [`Layout`].
+    pub(super) fn grad_input(geometry: &Geometry, split: bool) -> Self {
         let grad_input = |axis: &AxisGeometry, split| {
             let stride = axis.stride() as isize;
             let taps = taps(axis).map(|(tap, at)| {
@@ -70,12 +74,20 @@ impl Plan {
                 }
             });
             let ends = [(axis.output(), axis.stride()), (axis.input(), 1)];
-            let phases = vec![(0, axis.input(), taps.collect())];
-            AxisPlan::new(ends, phases, Layout { split, ..layout })
+            let phases = vec![RawPhase {
+                phase: 0,
+                cells: axis.input(),
+                taps: taps.collect(),
+            }];
+            let layout = Layout {
+                merge: false,
+                split,
+            };
+            AxisPlan::new(ends, phases, layout)
         };
         let [height, width] = geometry.axes();
         Self {
-            axes: [grad_input(height, false), grad_input(width, layout.split)],
+            axes: [grad_input(height, false), grad_input(width, split)],
         }
     }
 
@@ -138,17 +150,19 @@ struct Tap {
     shift: isize,
 }
 
+/// A phase before it is sorted into a class.
+struct RawPhase {
+    phase: usize,
+    cells: usize,
+    taps: Vec<Tap>,
+}
+
 impl AxisPlan {
-    /// `ends` are the length and the step of the source and of the target; each phase has its
-    /// number, its cells and its taps.
-    fn new(
-        ends: [(usize, usize); 2],
-        phases: Vec<(usize, usize, Vec<Tap>)>,
-        layout: Layout,
-    ) -> Self {
+    /// `ends` are the length and the step of the source and of the target.
+    fn new(ends: [(usize, usize); 2], phases: Vec<RawPhase>, layout: Layout) -> Self {
         let phases: Vec<_> = phases
             .into_iter()
-            .filter(|phase| !phase.2.is_empty())
+            .filter(|phase| !phase.taps.is_empty())
             .collect();
 
         // Members of a class have the same planes, at the same distances.
@@ -157,10 +171,10 @@ impl AxisPlan {
                 .map(|tap| (tap.plane, tap.shift - taps[0].shift))
                 .collect()
         };
-        let mut members: Vec<Vec<&(usize, usize, Vec<Tap>)>> = Vec::new();
+        let mut members: Vec<Vec<&RawPhase>> = Vec::new();
         for phase in &phases {
-            let joins = |class: &&mut Vec<&(usize, usize, Vec<Tap>)>| {
-                let (taps, others) = (&phase.2, &class[0].2);
+            let joins = |class: &&mut Vec<&RawPhase>| {
+                let (taps, others) = (&phase.taps, &class[0].taps);
                 form(taps) == form(others) && (layout.merge || taps[0].shift == others[0].shift)
             };
             match members.iter_mut().find(joins) {
@@ -170,16 +184,16 @@ impl AxisPlan {
         }
 
         // The place of a tap: the lowest of its phases' shifts.
-        let first = |class: &[&(usize, usize, Vec<Tap>)]| {
+        let first = |class: &[&RawPhase]| {
             class
                 .iter()
-                .map(|phase| phase.2[0].shift)
+                .map(|phase| phase.taps[0].shift)
                 .min()
                 .unwrap_or(0)
         };
-        let places = |class: &[&(usize, usize, Vec<Tap>)]| -> Vec<Copied> {
+        let places = |class: &[&RawPhase]| -> Vec<Copied> {
             let first = first(class);
-            let form = form(&class[0].2).into_iter();
+            let form = form(&class[0].taps).into_iter();
             form.map(|(plane, distance)| Copied {
                 plane,
                 shift: first + distance,
@@ -199,17 +213,17 @@ impl AxisPlan {
         copies.sort_unstable();
         copies.dedup();
 
-        let class = |members: &Vec<&(usize, usize, Vec<Tap>)>| {
+        let class = |members: &Vec<&RawPhase>| {
             let first = first(members);
             let tap = |place: Copied| {
                 let copy = copies.binary_search(&copy_of(place)).unwrap_or(0);
                 (copy, (place.shift - copies[copy].shift) as usize)
             };
-            let phase = |(phase, cells, taps): &(usize, usize, Vec<Tap>)| Phase {
-                phase: *phase,
-                lead: (taps[0].shift - first) as usize,
-                cells: *cells,
-                taps: taps.iter().map(|tap| tap.tap).collect(),
+            let phase = |raw: &RawPhase| Phase {
+                phase: raw.phase,
+                lead: (raw.taps[0].shift - first) as usize,
+                cells: raw.cells,
+                taps: raw.taps.iter().map(|tap| tap.tap).collect(),
             };
             let phases: Vec<Phase> = members.iter().map(|member| phase(member)).collect();
             AxisClass {
@@ -229,7 +243,7 @@ impl AxisPlan {
             source_step,
             target,
             target_step,
-            cells: phases.iter().map(|phase| phase.1).max().unwrap_or(0),
+            cells: phases.iter().map(|phase| phase.cells).max().unwrap_or(0),
             reach: classes.iter().map(reach).max().unwrap_or(0),
             copies,
             classes,

@@ -7,7 +7,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::buffer::Buffer;
 use super::copies::copy_map;
-use super::plan::{Layout, Plan};
+use super::plan::Plan;
 use super::threads::Threads;
 use super::tile::Element;
 use crate::Geometry;
@@ -23,13 +23,7 @@ pub(super) fn grad_weight<T: Element>(
     input: &[T],
     grad_output: &[T],
 ) -> Vec<T> {
-    let plan = Plan::grad_input(
-        geometry,
-        Layout {
-            merge: false,
-            split: false,
-        },
-    );
+    let plan = Plan::grad_input(geometry, false);
     let [_, c_in, k_h, k_w] = geometry.weight_shape();
     let mut grad = vec![T::default(); geometry.weight_shape().iter().product()];
     let channels = grad.chunks_exact_mut(c_in * k_h * k_w).enumerate();

@@ -1,13 +1,13 @@
 //! The operation as a step of Burn's autodiff graph: which tensors it saves, which gradients it
 //! computes. The gradients themselves are the kernels'.
 
+use burn::backend::Autodiff;
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend};
 
 use super::Deconv2dOps;
 use super::cpu::Cpu;
@@ -56,7 +56,7 @@ impl<B: Cpu, const N: usize> Backward<B, N> for Deconv2d {
     }
 }
 
-impl<B: Backend + Cpu, C: CheckpointStrategy> Deconv2dOps for Autodiff<B, C> {
+impl<B: Cpu, C: CheckpointStrategy> Deconv2dOps for Autodiff<B, C> {
     fn deconv2d(
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
