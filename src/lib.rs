@@ -8,6 +8,7 @@ mod deconv2d;
 mod error;
 pub mod explicit;
 mod geometry;
+pub mod gradcheck;
 #[cfg(feature = "kernel")]
 mod kernel;
 mod layer;

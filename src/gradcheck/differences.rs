@@ -1,0 +1,384 @@
+//! Difference quotients of the function along one direction, and what it means when they disagree
+//! with the gradient.
+
+use super::arguments::{Arguments, Outputs};
+use super::function::{Function, Gradient, Output};
+use super::{Comparison, Finding, GradcheckOptions};
+
+/// A direction `v` through one variable.
+#[derive(Clone, Debug)]
+pub(super) enum Direction {
+    /// Along one element.
+    Element(usize),
+    /// Any; as long as the variable.
+    Dense(Vec<f64>),
+}
+
+impl Direction {
+    /// `|v|`
+    fn norm(&self) -> f64 {
+        match self {
+            Direction::Element(_) => 1.0,
+            Direction::Dense(v) => norm(v.iter().copied()),
+        }
+    }
+
+    fn entries(&self) -> Box<dyn Iterator<Item = (usize, f64)> + '_> {
+        match self {
+            Direction::Element(i) => Box::new(core::iter::once((*i, 1.0))),
+            Direction::Dense(v) => Box::new(
+                (v.iter().copied())
+                    .enumerate()
+                    .filter(|&(_, component)| component != 0.0),
+            ),
+        }
+    }
+}
+
+/// A forward and backward pass with the output gradient of one seed: what the differences are
+/// compared with.
+pub(super) struct Reference {
+    pub(super) seed: u64,
+    pub(super) grad_output: Vec<f64>,
+    pub(super) gradients: Vec<Option<Gradient>>,
+}
+
+/// `f(x ± h v)`, and what the gradients say of it.
+pub(super) struct Quotient {
+    step: f64,
+    /// One for each reference.
+    pub(super) values: Vec<Values>,
+    /// Whether `f` changed at all.
+    pub(super) responds: bool,
+}
+
+/// Derivatives along a direction, of `<u, f(x)>` with one output gradient `u`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Values {
+    pub(super) analytic: f64,
+    pub(super) numeric: f64,
+    /// The one-sided difference quotients.
+    left: f64,
+    right: f64,
+    /// What rounding the outputs may do to `numeric`.
+    rounding: f64,
+    /// The size of such a derivative, if the gradient's values had random signs.
+    typical: f64,
+}
+
+/// What a comparison comes to.
+#[derive(Clone, Debug)]
+pub(super) enum Outcome {
+    /// With the relative error.
+    Agrees(f64),
+    Kink,
+    StepTooLarge(Finding),
+    NotFinite(Finding),
+    Disagrees(Comparison),
+}
+
+/// The function at the point of the check.
+pub(super) struct Differences<'a, A, F> {
+    pub(super) function: Function<'a, A, F>,
+    pub(super) options: &'a GradcheckOptions,
+    /// `f(x)`
+    pub(super) output: Output,
+    pub(super) references: Vec<Reference>,
+}
+
+/// A step along a direction, and what it does.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    pub(super) step: f64,
+    /// By how much of their size the outputs that it reaches change.
+    pub(super) response: f64,
+}
+
+/// Rounding errors of outputs, in units of half an epsilon: they are sums of many rounded terms.
+const ROUNDINGS: f64 = 8.0;
+
+impl<A: Arguments, O: Outputs, F: Fn(A::Values) -> O> Differences<'_, A, F> {
+    /// `f(x ± h v)` against the gradients.
+    pub(super) fn quotient(&self, variable: usize, direction: &Direction, step: f64) -> Quotient {
+        let (x, round) = (&self.function.variables[variable].values, |value| {
+            self.options.round(value)
+        });
+        // The steps as the data type can take them: both sides of a comparison use these.
+        let moved: Vec<_> = direction
+            .entries()
+            .map(|(i, v)| (i, round(x[i] - step * v), round(x[i] + step * v)))
+            .collect();
+        let [left, right] = [false, true].map(|to_the_right| {
+            let mut values = x.clone();
+            for &(i, left, right) in &moved {
+                values[i] = if to_the_right { right } else { left };
+            }
+            self.function.forward_at(variable, &values).values
+        });
+        let center = &self.output.values;
+        let size = rms(center.iter().copied());
+
+        let responds = left.iter().zip(&right).any(|(left, right)| left != right);
+        let values = self.references.iter().map(|reference| {
+            let u = &reference.grad_output;
+            let sum = |to: &[f64], from: &[f64]| {
+                (u.iter().zip(to.iter().zip(from)))
+                    .map(|(u, (to, from))| u * (to - from))
+                    .sum::<f64>()
+            };
+            let rounded = u.iter().zip(left.iter().zip(&right));
+            let rounded = rounded
+                .filter(|(_, (left, right))| left != right)
+                .map(|(u, (left, right))| u * left.abs().max(right.abs()).max(size));
+            let gradient = reference.gradients[variable].as_ref();
+            let analytic = gradient.map_or(0.0, |gradient| {
+                (moved.iter())
+                    .map(|&(i, left, right)| gradient.values[i] * (right - left))
+                    .sum::<f64>()
+            });
+            Values {
+                analytic: analytic / (2.0 * step),
+                numeric: sum(&right, &left) / (2.0 * step),
+                left: sum(center, &left) / step,
+                right: sum(&right, center) / step,
+                rounding: ROUNDINGS * self.options.epsilon() / 2.0 * norm(rounded) / step,
+                typical: gradient.map_or(0.0, |gradient| rms(gradient.values.iter().copied()))
+                    * direction.norm(),
+            }
+        });
+        Quotient {
+            step,
+            values: values.collect(),
+            responds,
+        }
+    }
+
+    /// The step along a direction that changes the outputs which it reaches by the cube root of
+    /// epsilon, from one trial.
+    pub(super) fn default_step(&self, variable: usize, direction: &Direction) -> Step {
+        let x = &self.function.variables[variable].values;
+        let target = self.options.epsilon().cbrt();
+        let trial = match rms(x.iter().copied()) {
+            0.0 => target,
+            size => target * size,
+        };
+        let mut values = x.clone();
+        for (i, v) in direction.entries() {
+            values[i] = self.options.round(x[i] + trial * v);
+        }
+        let moved = self.function.forward_at(variable, &values).values;
+        let changed = (self.output.values.iter().zip(&moved)).filter(|(from, to)| from != to);
+        let change = norm(changed.clone().map(|(from, to)| to - from));
+        let response = change / norm(changed.map(|(from, _)| *from));
+        if response.is_normal() {
+            // Within a thousand of the size of the values themselves.
+            let factor = (target / response).clamp(1e-3, 1e3);
+            Step {
+                step: trial * factor,
+                response: response * factor,
+            }
+        } else {
+            Step {
+                step: trial,
+                response: 0.0,
+            }
+        }
+    }
+
+    /// What relative errors are relative to: the larger of both values, the average size of such a
+    /// derivative, and the smallest one that rounding lets a difference resolve to the tolerance.
+    fn size(&self, values: &Values) -> f64 {
+        (values.analytic.abs())
+            .max(values.numeric.abs())
+            .max(values.typical)
+            .max(values.rounding / self.options.relative_tolerance())
+    }
+
+    fn tolerance(&self, values: &Values) -> f64 {
+        self.options.absolute_tolerance + self.options.relative_tolerance() * self.size(values)
+    }
+
+    /// The relative error, and whether it is allowed.
+    fn error(&self, values: &Values) -> (f64, bool) {
+        let error = (values.analytic - values.numeric).abs();
+        let allowed = error <= self.tolerance(values);
+        (relative(error, self.size(values)), allowed)
+    }
+
+    /// Compares with one reference; where they disagree, takes more steps to find out why.
+    pub(super) fn compare(
+        &self,
+        variable: usize,
+        direction: &Direction,
+        default_step: f64,
+        quotient: &Quotient,
+        reference: usize,
+    ) -> Outcome {
+        let first = quotient.values[reference];
+        let name = &self.function.variables[variable].name;
+        if !first.numeric.is_finite() {
+            return Outcome::NotFinite(Finding::NotFinite {
+                tensor: format!("output with {name} {:.1e} away", quotient.step),
+                index: vec![],
+                value: first.numeric.to_string(),
+            });
+        }
+        if let (error, true) = self.error(&first) {
+            return Outcome::Agrees(error);
+        }
+
+        let halved = [2.0, 4.0].map(|part| {
+            let step = quotient.step / part;
+            self.quotient(variable, direction, step).values[reference]
+        });
+        let at = [first, halved[0], halved[1]];
+
+        // Richardson: what is left when the term in h² is gone.
+        let correction = (at[1].numeric - at[0].numeric) / 3.0;
+        let extrapolated = Values {
+            numeric: at[1].numeric + correction,
+            rounding: 2.0 * at[1].rounding,
+            ..at[1]
+        };
+        if let (error, true) = self.error(&extrapolated) {
+            return Outcome::Agrees(error);
+        }
+
+        // Rounding errors that do not average out: three values that scatter about nothing.
+        let scatter = (at.iter().map(|values| values.numeric))
+            .fold(0.0, |scatter: f64, numeric| {
+                scatter.max((numeric - first.numeric).abs())
+            });
+        if scatter <= 64.0 * at[2].rounding {
+            let scattered = Values {
+                rounding: at[2].rounding.max(4.0 * scatter),
+                ..first
+            };
+            if let (error, true) = self.error(&scattered) {
+                return Outcome::Agrees(error);
+            }
+        }
+
+        if quotient.step > default_step {
+            let better = self.quotient(variable, direction, default_step).values[reference];
+            if self.error(&better).1 {
+                return Outcome::StepTooLarge(Finding::StepTooLarge {
+                    tensor: name.clone(),
+                    step: quotient.step,
+                    numeric: first.numeric,
+                    better: better.numeric,
+                    suggested: default_step,
+                });
+            }
+        }
+
+        if self.is_kink(&at) {
+            // Any value between the one-sided derivatives is a subgradient. Several kinks on one
+            // direction may outweigh each other: then the worst element decides.
+            let sides = at.iter().flat_map(|values| [values.left, values.right]);
+            let low = sides.clone().fold(f64::INFINITY, f64::min);
+            let high = sides.fold(f64::NEG_INFINITY, f64::max);
+            let allowed = self.tolerance(&at[2]);
+            let between = (low - allowed..=high + allowed).contains(&first.analytic);
+            let worst = match direction {
+                Direction::Dense(components) if !between => {
+                    self.locate(variable, components, quotient.step, reference)
+                }
+                _ => None,
+            };
+            match worst {
+                Some(worst) => return Outcome::Disagrees(worst),
+                None if between || matches!(direction, Direction::Dense(_)) => {
+                    return Outcome::Kink;
+                }
+                None => {}
+            }
+        }
+
+        let shape = &self.function.variables[variable].shape;
+        Outcome::Disagrees(Comparison {
+            index: match direction {
+                Direction::Element(i) => Some(index(*i, shape)),
+                Direction::Dense(_) => None,
+            },
+            seed: self.references[reference].seed,
+            step: quotient.step,
+            analytic: first.analytic,
+            numeric: first.numeric,
+            numeric_half: at[1].numeric,
+            error_estimate: correction.abs(),
+            tolerance: self.tolerance(&first),
+            relative_error: self.error(&first).0,
+        })
+    }
+
+    /// Whether the one-sided derivatives at `h`, `h / 2` and `h / 4` differ otherwise than those of
+    /// a smooth function, where the difference is `h f''` and halves with the step.
+    fn is_kink(&self, at: &[Values; 3]) -> bool {
+        let gaps = at.map(|values| values.right - values.left);
+        let significant = 8.0 * (at[2].rounding + self.tolerance(&at[0]));
+        let halves = |from: f64, to: f64| (0.4..=0.6).contains(&(to / from));
+        gaps[0].abs() > significant && !(halves(gaps[0], gaps[1]) && halves(gaps[1], gaps[2]))
+    }
+
+    /// The element whose gradient is worst, where a dense direction disagrees, by halving: of two
+    /// halves, the one with the larger difference. `None` if that element alone is within the
+    /// tolerance.
+    pub(super) fn locate(
+        &self,
+        variable: usize,
+        direction: &[f64],
+        step: f64,
+        reference: usize,
+    ) -> Option<Comparison> {
+        let mut range = 0..direction.len();
+        while range.len() > 1 {
+            let middle = range.start + range.len() / 2;
+            let halves = [range.start..middle, middle..range.end];
+            let differences = halves.clone().map(|half| {
+                let mut restricted = vec![0.0; direction.len()];
+                restricted[half.clone()].copy_from_slice(&direction[half]);
+                let quotient = self.quotient(variable, &Direction::Dense(restricted), step);
+                let values = quotient.values[reference];
+                (values.analytic - values.numeric).abs()
+            });
+            let [first, second] = halves;
+            range = if differences[0] >= differences[1] {
+                first
+            } else {
+                second
+            };
+        }
+        let element = Direction::Element(range.start);
+        let quotient = self.quotient(variable, &element, step);
+        match self.compare(variable, &element, step, &quotient, reference) {
+            Outcome::Disagrees(comparison) => Some(comparison),
+            _ => None,
+        }
+    }
+}
+
+pub(super) fn relative(error: f64, size: f64) -> f64 {
+    if error == 0.0 { 0.0 } else { error / size }
+}
+
+/// Euclidean norm.
+pub(super) fn norm(values: impl Iterator<Item = f64>) -> f64 {
+    values.map(|value| value * value).sum::<f64>().sqrt()
+}
+
+/// Root of the mean square; 0 for no values.
+fn rms(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let count = values.len().max(1) as f64;
+    norm(values) / count.sqrt()
+}
+
+/// The position of a flat offset in row-major order.
+pub(super) fn index(mut offset: usize, shape: &[usize]) -> Vec<usize> {
+    let mut index = vec![0; shape.len()];
+    for axis in (0..shape.len()).rev() {
+        index[axis] = offset % shape[axis];
+        offset /= shape[axis];
+    }
+    index
+}
