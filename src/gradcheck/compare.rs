@@ -25,6 +25,7 @@ struct Seen {
     responds: bool,
     step_too_large: Option<Finding>,
     not_finite: Option<Finding>,
+    scatters: Option<Finding>,
 }
 
 impl Check<'_> {
@@ -237,6 +238,9 @@ impl Check<'_> {
             Outcome::NotFinite(finding) => {
                 seen.not_finite.get_or_insert(finding);
             }
+            Outcome::Scatters(finding) => {
+                seen.scatters.get_or_insert(finding);
+            }
             Outcome::Disagrees(comparison) => {
                 seen.wrong += 1;
                 let error = comparison.relative_error;
@@ -259,7 +263,7 @@ impl Check<'_> {
     /// The verdict on a tensor.
     fn conclude(&mut self, tensor: &Variable, has_gradient: bool, seen: &mut Seen) -> Verdict {
         let name = tensor.name.clone();
-        let finding = if let Some(finding) = seen.not_finite.take() {
+        let finding = if let Some(finding) = seen.not_finite.take().or(seen.scatters.take()) {
             finding
         } else if let Some(worst) = seen.worst.take() {
             match (has_gradient, seen.responds) {

@@ -74,6 +74,7 @@ pub(super) enum Outcome {
     Kink,
     StepTooLarge(Finding),
     NotFinite(Finding),
+    Scatters(Finding),
     Disagrees(Comparison),
 }
 
@@ -272,7 +273,23 @@ impl<A: Arguments, O: Outputs, F: Fn(A::Values) -> O> Differences<'_, A, F> {
             }
         }
 
-        if self.is_kink(&at) {
+        let gaps = at.map(|values| (values.right - values.left).abs());
+        let significant = 8.0 * (at[2].rounding + self.tolerance(&first));
+        // What does not shrink with the step of a difference grows in its quotient: rounding in the
+        // one-sided ones, a jump in all.
+        let grows = |of: [f64; 3]| of[1] > 1.5 * of[0] && of[2] > 1.5 * of[1];
+        if gaps[2] > significant && grows(gaps) || grows(at.map(|values| values.numeric.abs())) {
+            return Outcome::Scatters(Finding::Scatters {
+                tensor: name.clone(),
+                step: quotient.step,
+                numeric: at.map(|values| values.numeric),
+                dtype: self.options.dtype,
+            });
+        }
+
+        // The one-sided derivatives of a smooth function differ by h f'', which halves with h.
+        let halves = |from: f64, to: f64| (0.4..=0.6).contains(&(to / from));
+        if gaps[0] > significant && !(halves(gaps[0], gaps[1]) && halves(gaps[1], gaps[2])) {
             // Any value between the one-sided derivatives is a subgradient. Several kinks on one
             // direction may outweigh each other: then the worst element decides.
             let sides = at.iter().flat_map(|values| [values.left, values.right]);
@@ -310,15 +327,6 @@ impl<A: Arguments, O: Outputs, F: Fn(A::Values) -> O> Differences<'_, A, F> {
             tolerance: self.tolerance(&first),
             relative_error: self.error(&first).0,
         })
-    }
-
-    /// Whether the one-sided derivatives at `h`, `h / 2` and `h / 4` differ otherwise than those of
-    /// a smooth function, where the difference is `h f''` and halves with the step.
-    fn is_kink(&self, at: &[Values; 3]) -> bool {
-        let gaps = at.map(|values| values.right - values.left);
-        let significant = 8.0 * (at[2].rounding + self.tolerance(&at[0]));
-        let halves = |from: f64, to: f64| (0.4..=0.6).contains(&(to / from));
-        gaps[0].abs() > significant && !(halves(gaps[0], gaps[1]) && halves(gaps[1], gaps[2]))
     }
 
     /// The element whose gradient is worst, where a dense direction disagrees, by halving: of two

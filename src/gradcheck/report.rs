@@ -232,6 +232,22 @@ pub enum Finding {
         /// How many directions were tried.
         kinks: usize,
     },
+    /// The differences of ever smaller steps run away from each other.
+    #[error(
+        "{tensor}: differences scatter, {:e}, {:e} and {:e} at h = {step:.1e}, h/2 and h/4: the \
+         output jumps, or part of the function computes in less than {dtype:?} (then check in F32)",
+        .numeric[0], .numeric[1], .numeric[2]
+    )]
+    Scatters {
+        /// The tensor's name.
+        tensor: String,
+        /// The step `h`.
+        step: f64,
+        /// The difference quotients with the steps `h`, `h / 2` and `h / 4`.
+        numeric: [f64; 3],
+        /// The data type of the check.
+        dtype: DType,
+    },
     /// Rounding drowns the differences.
     #[error(
         "{tensor}: a step of {step:e} is too small in {dtype:?}: rounding would reach the \

@@ -682,3 +682,18 @@ fn closures_over_linear_modules_pass_the_adjoint_check() {
     )
     .unwrap();
 }
+
+#[test]
+fn parts_in_lower_precision_and_jumps_are_told_from_bugs() {
+    for mode in [Mode::EveryElement, Mode::Projections] {
+        let in_f32 = |x: Tensor<2>| x.cast(DType::F32).sin().cast(DType::F64);
+        let finding = only(check(("x", random([3, 4])), in_f32, &options(mode)));
+        assert!(matches!(finding, Finding::Scatters { .. }), "{finding}");
+
+        // Down at 0, up everywhere else.
+        let at_zero = Tensor::<1>::zeros([1], (&Device::flex(), DType::F64));
+        let jump = |x: Tensor<1>| x.clone() + x.sign();
+        let finding = only(check(("x", at_zero), jump, &options(mode)));
+        assert!(matches!(finding, Finding::Scatters { .. }), "{finding}");
+    }
+}
