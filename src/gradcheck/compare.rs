@@ -290,7 +290,7 @@ impl Check<'_> {
                 kinks: seen.kinks,
             }
         } else {
-            return match seen.responds || has_gradient {
+            return match seen.responds {
                 true => Verdict::Agrees,
                 false => Verdict::Unused,
             };

@@ -206,7 +206,7 @@ impl<A: Arguments, O: Outputs, F: Fn(A::Values) -> O> Differences<'_, A, F> {
         (relative(error, self.size(values)), allowed)
     }
 
-    /// Compares with one reference; where they disagree, takes more steps to find out why.
+    /// Compares with one reference.
     pub(super) fn compare(
         &self,
         variable: usize,
@@ -224,10 +224,23 @@ impl<A: Arguments, O: Outputs, F: Fn(A::Values) -> O> Differences<'_, A, F> {
                 value: first.numeric.to_string(),
             });
         }
-        if let (error, true) = self.error(&first) {
-            return Outcome::Agrees(error);
+        match self.error(&first) {
+            (error, true) => Outcome::Agrees(error),
+            _ => self.explain(variable, direction, default_step, quotient, reference),
         }
+    }
 
+    /// Takes smaller steps to find out why gradient and difference disagree.
+    fn explain(
+        &self,
+        variable: usize,
+        direction: &Direction,
+        default_step: f64,
+        quotient: &Quotient,
+        reference: usize,
+    ) -> Outcome {
+        let first = quotient.values[reference];
+        let name = &self.function.variables[variable].name;
         let halved = [2.0, 4.0].map(|part| {
             let step = quotient.step / part;
             self.quotient(variable, direction, step).values[reference]
@@ -290,25 +303,20 @@ impl<A: Arguments, O: Outputs, F: Fn(A::Values) -> O> Differences<'_, A, F> {
         // The one-sided derivatives of a smooth function differ by h f'', which halves with h.
         let halves = |from: f64, to: f64| (0.4..=0.6).contains(&(to / from));
         if gaps[0] > significant && !(halves(gaps[0], gaps[1]) && halves(gaps[1], gaps[2])) {
-            // Any value between the one-sided derivatives is a subgradient. Several kinks on one
-            // direction may outweigh each other: then the worst element decides.
             let sides = at.iter().flat_map(|values| [values.left, values.right]);
             let low = sides.clone().fold(f64::INFINITY, f64::min);
             let high = sides.fold(f64::NEG_INFINITY, f64::max);
             let allowed = self.tolerance(&at[2]);
             let between = (low - allowed..=high + allowed).contains(&first.analytic);
-            let worst = match direction {
-                Direction::Dense(components) if !between => {
-                    self.locate(variable, components, quotient.step, reference)
+            match direction {
+                // Any value between the one-sided derivatives is a subgradient.
+                _ if between => return Outcome::Kink,
+                // Several kinks on one direction may outweigh each other: the worst element decides.
+                Direction::Dense(components) => {
+                    let worst = self.locate(variable, components, quotient.step, reference);
+                    return worst.map_or(Outcome::Kink, Outcome::Disagrees);
                 }
-                _ => None,
-            };
-            match worst {
-                Some(worst) => return Outcome::Disagrees(worst),
-                None if between || matches!(direction, Direction::Dense(_)) => {
-                    return Outcome::Kink;
-                }
-                None => {}
+                Direction::Element(_) => {}
             }
         }
 

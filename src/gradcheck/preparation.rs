@@ -72,13 +72,21 @@ impl<'a> Check<'a> {
         {
             self.illegal("step", "a positive number", step.to_string());
         }
-        for (name, tolerance) in [
-            ("relative_tolerance", options.relative_tolerance()),
-            ("absolute_tolerance", options.absolute_tolerance),
-        ] {
-            if !(tolerance.is_finite() && tolerance >= 0.0) {
-                self.illegal(name, "a finite number, at least 0", tolerance.to_string());
-            }
+        let relative = options.relative_tolerance();
+        if !(relative.is_finite() && relative > 0.0) {
+            self.illegal(
+                "relative_tolerance",
+                "a positive number",
+                relative.to_string(),
+            );
+        }
+        let absolute = options.absolute_tolerance;
+        if !(absolute.is_finite() && absolute >= 0.0) {
+            self.illegal(
+                "absolute_tolerance",
+                "a number, at least 0",
+                absolute.to_string(),
+            );
         }
     }
 

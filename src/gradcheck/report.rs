@@ -56,7 +56,7 @@ pub struct TensorReport {
 pub enum Verdict {
     /// The gradient is right.
     Agrees,
-    /// The function does not depend on the tensor, and there is no gradient.
+    /// The function does not depend on the tensor, which gets no gradient or zero.
     Unused,
     /// There is a [`Finding`] about it.
     Fails,
