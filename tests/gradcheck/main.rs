@@ -492,6 +492,11 @@ fn modules_of_burn_pass_every_mode() {
     for (dtype, tolerance) in [(DType::F64, 2e-8), (DType::F32, 1e-3)] {
         for mode in [Mode::EveryElement, Mode::Sampled(5), Mode::Projections] {
             let options = options(mode).with_dtype(dtype);
+            let options = match dtype {
+                // Weights are drawn anew in every run.
+                DType::F32 => options.with_relative_tolerance(1e-3),
+                _ => options,
+            };
             let passes = |outcome: Outcome, names: &[&str]| {
                 let report = outcome.unwrap_or_else(|failure| panic!("{failure}"));
                 let got: Vec<_> = report.tensors.iter().map(|tensor| &tensor.name).collect();
@@ -543,7 +548,9 @@ fn a_module_with_tensors_of_its_own_is_checked_in_their_type() {
                 let (output, state) = lstm.forward(x, None);
                 (output, state.cell)
             },
-            &GradcheckOptions::new().with_dtype(dtype),
+            &GradcheckOptions::new()
+                .with_dtype(dtype)
+                .with_relative_tolerance(1e-3),
         )
     };
     let report = check_in(DType::F32).unwrap();
