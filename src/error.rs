@@ -29,9 +29,11 @@ impl fmt::Display for Axis {
 
 /// Why a transposed convolution cannot be set up or applied.
 ///
-/// `try_init`, `try_forward`, `try_forward_to`, `output_size` and
-/// [`try_deconv2d`](crate::try_deconv2d) return it; `init`, `forward`, `forward_to` and
-/// [`deconv2d`](crate::deconv2d) panic with its message, as the layers of `burn::nn` do.
+/// `try_init`, `try_forward`, `try_forward_to`, `output_size`,
+/// [`try_deconv2d`](crate::try_deconv2d), [`overlap`](crate::overlap), the initialisations in
+/// [`init`](crate::init), and the conversions of weights and layers return it; `init`, `forward`,
+/// `forward_to` and [`deconv2d`](crate::deconv2d) panic with its message, as the layers of
+/// `burn::nn` do.
 ///
 /// # Example
 ///
@@ -114,6 +116,127 @@ pub enum Deconv2dError {
          use with_bias(false) or another initializer"
     )]
     BiasInitializer,
+    /// The kernel is too short for the triangle of a bilinear interpolation.
+    #[error(
+        "bilinear initialisation needs a kernel size of at least 2 * stride - 1, got {kernel} on the \
+         {axis} axis, where stride = {stride}: {} or more is legal, 2 * stride - stride % 2 is usual",
+        .stride.saturating_mul(2) - 1
+    )]
+    BilinearKernel {
+        /// Where.
+        axis: Axis,
+        /// The kernel size on that axis.
+        kernel: usize,
+        /// The stride on that axis.
+        stride: usize,
+    },
+    /// Bilinear interpolation gives each channel back: there must be as many out as in.
+    #[error(
+        "bilinear initialisation needs as many channels out as in, got {} in and {} out",
+        .channels[0], .channels[1]
+    )]
+    BilinearChannels {
+        /// `[in, out]`.
+        channels: [usize; 2],
+    },
+    /// The stride does not divide the kernel size, so that the phases have unequal kernels.
+    #[error(
+        "ICNR initialisation needs a kernel size that is a multiple of the stride, got {kernel} on \
+         the {axis} axis, where stride = {stride}"
+    )]
+    IcnrKernel {
+        /// Where.
+        axis: Axis,
+        /// The kernel size on that axis.
+        kernel: usize,
+        /// The stride on that axis.
+        stride: usize,
+    },
+    /// An initialisation that is made for neighbouring taps, and a dilation.
+    #[error(
+        "{initialisation} initialisation needs a dilation of 1, got {dilation} on the {axis} axis"
+    )]
+    InitialisationDilation {
+        /// `"bilinear"` or `"ICNR"`.
+        initialisation: &'static str,
+        /// Where.
+        axis: Axis,
+        /// The dilation on that axis.
+        dilation: usize,
+    },
+    /// Burn's `ConvTranspose2d` cannot crop as this layer does.
+    #[error(
+        "Burn's ConvTranspose2d crops both sides alike and gives back up to {} at the end, but this \
+         layer crops {begin} at the beginning and {end} at the end of the {axis} axis (negative: \
+         zeros appended): from {begin} at the beginning, {} to {begin} at the end is legal; call \
+         to_conv_transpose2d_and_crop and apply the crop to its output",
+        .most - 1, *.begin as isize - (*.most as isize - 1)
+    )]
+    NotSymmetric {
+        /// Where.
+        axis: Axis,
+        /// How many values the layer crops at the beginning.
+        begin: usize,
+        /// How many at the end; negative where it appends zeros.
+        end: isize,
+        /// What `padding_out` must be smaller than: the larger of stride and dilation.
+        most: usize,
+    },
+    /// A layout that has no groups was asked for some.
+    #[error("the layout {layout} has no groups: groups must be 1, got {groups}")]
+    LayoutGroups {
+        /// The layout's name and axes.
+        layout: &'static str,
+        /// The number of groups.
+        groups: usize,
+    },
+    /// A weight to be converted has an axis of zero.
+    #[error(
+        "a weight must have a length of at least 1 on each axis, got the shape {shape:?} of the \
+         layout {layout}"
+    )]
+    EmptyWeight {
+        /// The layout's name and axes.
+        layout: &'static str,
+        /// The weight's shape in that layout.
+        shape: [usize; 4],
+    },
+    /// `groups` does not divide the channels of a weight to be converted.
+    #[error(
+        "groups must divide the number of {channels} channels of a weight, got {got} in the shape \
+         {shape:?} of the layout {layout} and groups = {groups}"
+    )]
+    WeightNotDivisible {
+        /// The layout's name and axes.
+        layout: &'static str,
+        /// `"in"` or `"out"`.
+        channels: &'static str,
+        /// How many of them there are.
+        got: usize,
+        /// The weight's shape in that layout.
+        shape: [usize; 4],
+        /// The number of groups.
+        groups: usize,
+    },
+    /// A stored weight does not have four axes.
+    #[error("a weight must have 4 axes, got {} in the shape {shape:?}", .shape.len())]
+    WeightRank {
+        /// The shape got.
+        shape: Vec<usize>,
+    },
+    /// A stored weight's values do not have one size in bytes each, as quantized ones do not.
+    #[error(
+        "the values of a weight must have one size in bytes each to be moved, got {bytes} bytes of \
+         {dtype:?} in the shape {shape:?}: dequantize it first"
+    )]
+    WeightBytes {
+        /// The weight's shape.
+        shape: [usize; 4],
+        /// Its data type.
+        dtype: DType,
+        /// How many bytes there are.
+        bytes: usize,
+    },
     /// The input has another number of channels than the weight takes.
     #[error(
         "the input has {got} channels, but the weight {weight:?} ([out, in / groups, k_h, k_w], \

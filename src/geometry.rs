@@ -184,10 +184,29 @@ impl Geometry {
     }
 }
 
+/// What a layer crops at the beginning and at the end of each axis, `(b, F - b - O)`, negative where
+/// zeros are appended. No input's length changes it, as long as no output size is asked for; it is
+/// read off a map that is large enough for every crop.
+pub(crate) fn crops(
+    weight: [usize; 4],
+    options: &Deconv2dOptions,
+) -> Result<[(usize, isize); 2], Deconv2dError> {
+    let [h, w] = match options.padding {
+        Padding::Explicit(top, left, bottom, right) => [(top, bottom), (left, right)],
+        _ => [(0, 0); 2],
+    }
+    .map(|(begin, end)| begin.saturating_add(end).saturating_add(2));
+    let c_in = weight[1].saturating_mul(options.groups);
+    let geometry = Geometry::new([1, c_in, h, w], weight, options)?;
+    Ok(geometry
+        .axes()
+        .map(|axis| (axis.crop_begin(), axis.crop_end())))
+}
+
 /// No allocation can be larger than `isize::MAX` bytes, and an `f64` has eight.
 const MOST_ELEMENTS: usize = isize::MAX as usize / 8;
 
-fn check_tensor(tensor: &'static str, shape: [usize; 4]) -> Result<(), Deconv2dError> {
+pub(crate) fn check_tensor(tensor: &'static str, shape: [usize; 4]) -> Result<(), Deconv2dError> {
     match shape.into_iter().try_fold(1, usize::checked_mul) {
         Some(elements) if elements <= MOST_ELEMENTS => Ok(()),
         _ => Err(Deconv2dError::TensorOverflow { tensor, shape }),

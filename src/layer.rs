@@ -6,12 +6,23 @@ use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor};
 
 use crate::geometry::check_parameters;
-use crate::{Algorithm, Deconv2dError, Deconv2dOptions, Geometry, Padding, deconv2d, try_deconv2d};
+use crate::{
+    Algorithm, Deconv2dError, Deconv2dOptions, Fan, Geometry, Padding, deconv2d, try_deconv2d,
+};
 
 /// Configuration of a [`Deconv2dLayer`]. The defaults are the article's: stride 2,
 /// [`Padding::Same`].
 ///
-/// Saved and loaded as JSON with [`Config::save`] and [`Config::load`].
+/// Saved and loaded as JSON with [`Config::save`] and [`Config::load`]; what this version writes, a
+/// later one reads.
+///
+/// # Checkerboards
+///
+/// Unless the stride divides the kernel size on both axes (with a dilation: and has no factor in
+/// common with it), some outputs see more taps than others, and a map that should be smooth comes
+/// out as a checkerboard. The defaults' kernel 3 at stride 2 is such a case: 4, 2, 2 and 1 taps.
+/// [`overlap`](crate::overlap) counts them; [`init::icnr`](crate::init::icnr) begins without the
+/// pattern, on a kernel size that the stride divides.
 ///
 /// # Example
 ///
@@ -56,16 +67,17 @@ pub struct Deconv2dLayerConfig {
     /// If a bias is added to the output. Default: true.
     #[config(default = true)]
     pub bias: bool,
-    /// How weight and bias are initialised. Default: uniform within `±1 / sqrt(fan)` with
-    /// `fan = out / groups * k_h * k_w`, the bounds of Burn's and PyTorch's `ConvTranspose2d`.
-    ///
-    /// That is the `fan_in` given to any initializer. It counts the outputs that one input value
-    /// reaches: PyTorch reads it off its own layout, `[in, out / groups, k_h, k_w]`. The `fan_out`
-    /// is `in * k_h * k_w`, likewise.
+    /// How weight and bias are initialised. Default: uniform within `±1 / sqrt(fan_in)`, with
+    /// [`Fan::Burn`] the bounds of Burn's and PyTorch's `ConvTranspose2d`. See also
+    /// [`init`](crate::init).
     #[config(
         default = "Initializer::KaimingUniform { gain: 1.0 / f64::sqrt(3.0), fan_out_only: false }"
     )]
     pub initializer: Initializer,
+    /// How the initializer's `fan_in` and `fan_out` are counted. Default: [`Fan::Burn`], `fan_in =
+    /// out / groups * k_h * k_w`.
+    #[config(default = "Fan::Burn")]
+    pub fan: Fan,
     /// How the result is computed. Default: [`Algorithm::SkipZeros`].
     #[config(default = "Algorithm::SkipZeros")]
     pub algorithm: Algorithm,
@@ -84,6 +96,16 @@ pub struct Deconv2dLayerConfig {
 /// | Burn, PyTorch, ONNX | `[in, out / groups, k_h, k_w]` | turned by 180 degrees against ours |
 /// | TensorFlow, Keras | `[k_h, k_w, out, in]` | turned by 180 degrees against ours |
 /// | Flax, JAX | `[k_h, k_w, in, out]` | as ours |
+///
+/// [`KernelLayout`](crate::KernelLayout) converts them all.
+///
+/// # Records
+///
+/// [`Module::save_file`] writes Burn's own container, burnpack (`.bpk`), with one or two tensors
+/// under the names of the fields: `weight`, `[out, in / groups, k_h, k_w]` in the layout above,
+/// and, if there is one, `bias`, `[out]`, both in the data type that they have. A model puts the
+/// layer's path before them, `decoder.up.weight`. The record holds no stride and no padding: keep
+/// the config beside it. What this version writes, a later one reads.
 ///
 /// # Example
 ///
@@ -160,12 +182,9 @@ impl Deconv2dLayerConfig {
             return Err(Deconv2dError::BiasInitializer);
         }
 
-        let [c_in, c_out] = self.channels;
-        let taps = self.kernel_size[0] * self.kernel_size[1];
-        let fan_in = Some(c_out / self.groups * taps);
-        let fan_out = Some(c_in * taps);
-        let init = &self.initializer;
+        let (init, [fan_in, fan_out]) = (&self.initializer, self.fans().map(Some));
         let weight = init.init_with(self.weight_shape(), fan_in, fan_out, device);
+        let c_out = self.channels[1];
         let bias = self
             .bias
             .then(|| init.init_with([c_out], fan_in, fan_out, device));
@@ -174,6 +193,21 @@ impl Deconv2dLayerConfig {
             bias,
             config: self.clone(),
         })
+    }
+
+    /// `[fan_in, fan_out]` for the initializer; the parameters must have been checked.
+    pub(crate) fn fans(&self) -> [usize; 2] {
+        let [c_in, c_out] = self.channels;
+        let taps = self.kernel_size[0] * self.kernel_size[1];
+        let reached = c_out / self.groups * taps;
+        match self.fan {
+            Fan::Burn => [reached, c_in * taps],
+            Fan::Taps => {
+                let phases = self.stride[0] as f64 * self.stride[1] as f64;
+                let seen = (c_in / self.groups * taps) as f64 / phases;
+                [seen.round().max(1.0) as usize, reached]
+            }
+        }
     }
 
     /// The output's size, `[h, w]`, for an input of the size `[h, w]`.
@@ -192,12 +226,12 @@ impl Deconv2dLayerConfig {
     }
 
     /// `[c_out, c_in / groups, k_h, k_w]`; `groups` must have been checked.
-    fn weight_shape(&self) -> [usize; 4] {
+    pub(crate) fn weight_shape(&self) -> [usize; 4] {
         let ([c_in, c_out], [k_h, k_w]) = (self.channels, self.kernel_size);
         [c_out, c_in / self.groups, k_h, k_w]
     }
 
-    fn options(&self, output_size: Option<[usize; 2]>) -> Deconv2dOptions {
+    pub(crate) fn options(&self, output_size: Option<[usize; 2]>) -> Deconv2dOptions {
         Deconv2dOptions {
             stride: self.stride,
             dilation: self.dilation,

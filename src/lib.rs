@@ -1,26 +1,34 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs, unsafe_code, clippy::undocumented_unsafe_blocks)]
 
-// layer -> deconv2d -> skip_zeros -> op -> kernel, polyphase -> explicit -> geometry -> axis ->
-// options, error: no file uses one before it.
+// store, init, conv_transpose2d, overlap -> layer -> deconv2d -> skip_zeros -> op -> kernel,
+// polyphase -> explicit, layout -> geometry -> axis -> options, error: no file uses one before it.
+// gradcheck stands by itself.
 mod axis;
+mod conv_transpose2d;
 mod deconv2d;
 mod error;
 pub mod explicit;
 mod geometry;
 pub mod gradcheck;
+pub mod init;
 #[cfg(feature = "kernel")]
 mod kernel;
 mod layer;
+mod layout;
 #[cfg(feature = "kernel")]
 mod op;
 mod options;
+mod overlap;
 mod polyphase;
 mod skip_zeros;
 
 pub use axis::AxisGeometry;
+pub use conv_transpose2d::Crop;
 pub use deconv2d::{deconv2d, try_deconv2d};
 pub use error::{Axis, Deconv2dError};
 pub use geometry::Geometry;
 pub use layer::{Deconv2dLayer, Deconv2dLayerConfig};
-pub use options::{Algorithm, Deconv2dOptions, Padding};
+pub use layout::KernelLayout;
+pub use options::{Algorithm, Deconv2dOptions, Fan, Padding};
+pub use overlap::{Overlap, overlap};

@@ -1,5 +1,5 @@
-//! What a caller chooses: [`Padding`], [`Algorithm`] and, for the functional form, all of it in
-//! [`Deconv2dOptions`]. What follows from the choice is in [`geometry`](crate::geometry).
+//! What a caller chooses: [`Padding`], [`Algorithm`], [`Fan`] and, for the functional form, all of
+//! it in [`Deconv2dOptions`]. What follows from the choice is in [`geometry`](crate::geometry).
 
 use burn::config::Config;
 use serde::{Deserialize, Serialize};
@@ -70,6 +70,47 @@ pub enum Algorithm {
     /// meets no weight, so a value that is infinite or NaN reaches just the outputs it belongs to.
     #[default]
     SkipZeros,
+}
+
+/// What an initializer that scales by fan-in or fan-out is told, on a layer with
+/// `taps = k_h * k_w`.
+///
+/// | | `fan_in` | `fan_out` |
+/// |---|---|---|
+/// | `Burn` | `out / groups * taps` | `in * taps` |
+/// | `Taps` | `in / groups * taps / (s_h * s_w)` | `out / groups * taps` |
+///
+/// The variance of an output is that of an input times that of a weight times the number of
+/// products summed (He et al. 2015, section 2.2, [arXiv:1502.01852](https://arxiv.org/abs/1502.01852);
+/// Glorot and Bengio 2010, [section 4.2.1](https://proceedings.mlr.press/v9/glorot10a.html)). In a
+/// convolution that number is `in / groups * taps`. In a transposed one the taps are dealt out to
+/// the `s_h * s_w` phases of the output, so an output sees one part in `s_h * s_w` of them, in the
+/// mean (exactly, where [`overlap`](crate::overlap) is even). PyTorch, Keras and Burn count
+/// otherwise: they take the two channel axes of the stored weight for those of a convolution, which
+/// in a transposed one are exchanged
+/// ([pytorch#7865](https://github.com/pytorch/pytorch/issues/7865)).
+///
+/// # Example
+///
+/// ```
+/// use burn::nn::Initializer;
+/// use burn_deconv::{Deconv2dLayerConfig, Fan};
+///
+/// // An output keeps the variance of the input: gain 1 as nothing follows, sqrt(2) before a ReLU.
+/// let config = Deconv2dLayerConfig::new([512, 256], [4, 4])
+///     .with_fan(Fan::Taps)
+///     .with_initializer(Initializer::KaimingNormal { gain: 1.0, fan_out_only: false });
+/// # assert_eq!(config.fan, Fan::Taps);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fan {
+    /// As Burn's and PyTorch's `ConvTranspose2d`: `fan_in` counts the outputs that one input value
+    /// reaches.
+    #[default]
+    Burn,
+    /// `fan_in` is the mean number of products in one output, rounded, at least 1; `fan_out` the
+    /// number of outputs that one input value reaches.
+    Taps,
 }
 
 /// All that the functional form [`deconv2d`](crate::deconv2d) needs beside its tensors.

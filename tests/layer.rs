@@ -110,7 +110,7 @@ fn defaults_are_the_articles() {
             "channels": [4, 2], "kernel_size": [3, 3], "stride": [2, 2], "dilation": [1, 1],
             "groups": 1, "padding": "Same", "padding_out": [0, 0], "bias": true,
             "initializer": {"KaimingUniform": {"gain": gain, "fan_out_only": false}},
-            "algorithm": "SkipZeros",
+            "fan": "Burn", "algorithm": "SkipZeros",
         })
     );
     assert_eq!(config.output_size([3, 5]).unwrap(), [6, 10]);

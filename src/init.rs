@@ -1,0 +1,219 @@
+//! Initial values made for upsampling: [`bilinear`] and [`icnr`].
+//!
+//! Each takes a config and gives a layer, as [`Deconv2dLayerConfig::try_init`] does for the
+//! initializers of Burn. (Those are a closed list of distributions, which know nothing of strides.)
+
+use burn::module::{Param, ParamId};
+use burn::tensor::{Device, Shape, Tensor, TensorData};
+
+use crate::geometry::check_parameters;
+use crate::{Axis, Deconv2dError, Deconv2dLayer, Deconv2dLayerConfig};
+
+/// Initializes a layer that is a bilinear interpolation of its input, channel by channel, and whose
+/// bias is zero.
+///
+/// With `groups = 1` channel `i` goes to channel `i` alone; with more groups the weight is the same
+/// diagonal within each, down to one channel per group, and the layer's output is the same.
+///
+/// # Formula
+///
+/// ```text
+/// weight[o, i, y, x] = triangle_h(y) * triangle_w(x) from a channel to itself, otherwise 0
+/// triangle(t)        = max(0, 1 - |t - (k - 1) / 2| / s)
+/// ```
+///
+/// So the output at `q` is the input, linearly interpolated, at
+///
+/// ```text
+/// p = (q + b - (k - 1) / 2) / s      where b is cropped at the beginning
+/// ```
+///
+/// With `b = (k - s) / 2` that is `p = (q + 1 / 2) / s - 1 / 2`, the resize of PyTorch with
+/// `align_corners=False` and of TensorFlow: this is what [`Padding::Same`](crate::Padding::Same)
+/// has if `k - s` is even, in particular with the usual `k = 2 * s - s % 2`, the shortest kernel
+/// that holds the whole triangle. Another kernel size or crop interpolates all the same, at points
+/// that are shifted by a fraction of a pixel; the article's 3 at stride 2 gives
+/// `p = (q - 1) / 2`, every second output an input.
+///
+/// **At the border** the input goes on with zeros, while a resize repeats its last value: outputs
+/// with `p < 0` or `p > h - 1` (`s / 2`, rounded down, on each side of a resize) fall off towards
+/// zero.
+///
+/// After Shelhamer, Long and Darrell, *Fully Convolutional Networks for Semantic Segmentation*,
+/// [arXiv:1605.06211](https://arxiv.org/abs/1605.06211), whose upsampling layers begin so.
+///
+/// # Errors
+///
+/// All of [`Deconv2dLayerConfig::try_init`]'s; a kernel shorter than `2 * s - 1`, which cuts the
+/// triangle off; a dilation; and unequal numbers of channels.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_deconv::{Deconv2dLayerConfig, init};
+///
+/// let device = Device::default();
+/// let config = Deconv2dLayerConfig::new([1, 1], [4, 1]).with_stride([2, 1]);
+/// let layer = init::bilinear(&config, &device)?;
+///
+/// let column = Tensor::<4>::from_data([[[[0.], [4.], [8.]]]], &device);
+/// let output = layer.forward(column).into_data();
+/// assert_eq!(output.as_slice::<f32>().unwrap(), [0., 1., 3., 5., 7., 6.]);
+/// # Ok::<(), burn_deconv::Deconv2dError>(())
+/// ```
+pub fn bilinear(
+    config: &Deconv2dLayerConfig,
+    device: &Device,
+) -> Result<Deconv2dLayer, Deconv2dError> {
+    check_parameters(config.channels, config.kernel_size, &config.options(None))?;
+    let [c_in, c_out] = config.channels;
+    if c_in != c_out {
+        let channels = config.channels;
+        return Err(Deconv2dError::BilinearChannels { channels });
+    }
+    for axis in [Axis::Height, Axis::Width] {
+        check_dilation("bilinear", config, axis)?;
+        let (kernel, stride) = (
+            config.kernel_size[axis as usize],
+            config.stride[axis as usize],
+        );
+        if kernel < stride.saturating_mul(2) - 1 {
+            return Err(Deconv2dError::BilinearKernel {
+                axis,
+                kernel,
+                stride,
+            });
+        }
+    }
+
+    let shape @ [.., c_per_group, k_h, k_w] = config.weight_shape();
+    let [rows, columns] = [0, 1].map(|i| triangle(config.kernel_size[i], config.stride[i]));
+    let mut weight = vec![0.0; shape.iter().product()];
+    for o in 0..c_out {
+        let diagonal = o * c_per_group + o % c_per_group;
+        let kernel = weight.iter_mut().skip(diagonal * k_h * k_w);
+        let products = rows.iter().flat_map(|y| columns.iter().map(move |x| y * x));
+        kernel
+            .zip(products)
+            .for_each(|(value, product)| *value = product);
+    }
+    let bias = vec![0.0; c_out];
+    Ok(Deconv2dLayer {
+        weight: Param::from_data(TensorData::new(weight, shape), device),
+        bias: config
+            .bias
+            .then(|| Param::from_data(TensorData::new(bias, [c_out]), device)),
+        config: config.clone(),
+    })
+}
+
+/// A triangle of half-width `stride` in the middle of `kernel` taps.
+fn triangle(kernel: usize, stride: usize) -> Vec<f64> {
+    let middle = (kernel - 1) as f64 / 2.0;
+    (0..kernel)
+        .map(|tap| (1.0 - (tap as f64 - middle).abs() / stride as f64).max(0.0))
+        .collect()
+}
+
+/// Initializes a layer whose phases all begin with the same kernel, so that its first outputs have
+/// no checkerboard: each `s_h * s_w` block of the full map has one value, as after an enlargement
+/// to the nearest neighbour.
+///
+/// # Formula
+///
+/// ```text
+/// weight[o, i, y, x] = drawn[o, i, y / s_h, x / s_w]      rounded down
+/// ```
+///
+/// The kernel of `[k_h / s_h, k_w / s_w]` and the bias are drawn by the config's initializer, when
+/// they are first used, with the fans of the config ([`Fan::Taps`](crate::Fan::Taps) is the `fan_in`
+/// of the drawn kernel). Training soon tells the phases apart; unequal numbers of taps, which no
+/// initial value can mend, are ruled out here.
+///
+/// After Aitken et al., *Checkerboard artifact free sub-pixel convolution*,
+/// [arXiv:1707.02937](https://arxiv.org/abs/1707.02937), who copy one kernel to the `s * s` channels
+/// before a pixel shuffle; those channels are the phases of a transposed convolution
+/// (Shi et al., [arXiv:1609.07009](https://arxiv.org/abs/1609.07009)).
+///
+/// # Errors
+///
+/// All of [`Deconv2dLayerConfig::try_init`]'s; a kernel size that the stride does not divide, whose
+/// phases have kernels of unequal sizes; and a dilation, which shifts the phases' kernels against
+/// each other.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_deconv::{Deconv2dLayerConfig, init};
+///
+/// let device = Device::default();
+/// let config = Deconv2dLayerConfig::new([3, 1], [2, 2]);
+/// let layer = init::icnr(&config, &device)?;
+///
+/// let output = layer.forward(Tensor::ones([1, 3, 1, 1], &device)).into_data();
+/// let block = output.as_slice::<f32>().unwrap();
+/// assert!(block.iter().all(|value| *value == block[0]));
+/// # Ok::<(), burn_deconv::Deconv2dError>(())
+/// ```
+pub fn icnr(config: &Deconv2dLayerConfig, device: &Device) -> Result<Deconv2dLayer, Deconv2dError> {
+    let layer = config.try_init(device)?;
+    let stride = config.stride;
+    for axis in [Axis::Height, Axis::Width] {
+        check_dilation("ICNR", config, axis)?;
+        let (kernel, stride) = (config.kernel_size[axis as usize], stride[axis as usize]);
+        if !kernel.is_multiple_of(stride) {
+            return Err(Deconv2dError::IcnrKernel {
+                axis,
+                kernel,
+                stride,
+            });
+        }
+    }
+
+    let shape @ [c_out, c_in_per_group, k_h, k_w] = config.weight_shape();
+    let drawn = [c_out, c_in_per_group, k_h / stride[0], k_w / stride[1]];
+    let [fan_in, fan_out] = config.fans().map(Some);
+    let initializer = config.initializer.clone();
+    let draw = move |device: &Device, require_grad| {
+        let kernel: Tensor<4> = initializer
+            .init_with(drawn, fan_in, fan_out, device)
+            .into_value();
+        let weight = repeat_each(kernel, stride).detach();
+        match require_grad {
+            true => weight.require_grad(),
+            false => weight,
+        }
+    };
+    let id = ParamId::new();
+    Ok(Deconv2dLayer {
+        weight: Param::uninitialized(id, draw, device.clone(), true, Shape::from(shape)),
+        ..layer
+    })
+}
+
+/// Repeats each row `times[0]` and each column `times[1]` times.
+fn repeat_each(kernel: Tensor<4>, times: [usize; 2]) -> Tensor<4> {
+    let [o, i, h, w] = kernel.dims();
+    let [t_h, t_w] = times;
+    kernel
+        .reshape([o, i, h, 1, w, 1])
+        .expand([o, i, h, t_h, w, t_w])
+        .reshape([o, i, h * t_h, w * t_w])
+}
+
+fn check_dilation(
+    initialisation: &'static str,
+    config: &Deconv2dLayerConfig,
+    axis: Axis,
+) -> Result<(), Deconv2dError> {
+    match config.dilation[axis as usize] {
+        1 => Ok(()),
+        dilation => Err(Deconv2dError::InitialisationDilation {
+            initialisation,
+            axis,
+            dilation,
+        }),
+    }
+}

@@ -1,0 +1,273 @@
+//! Burn's own layer into ours and back: outputs of drawn layers with every padding are equal to the
+//! last bit (whole numbers), and what makes a parameter stays.
+
+mod common;
+
+use burn::module::Param;
+use burn::nn::conv::{ConvTranspose2d, ConvTranspose2dConfig};
+use burn::tensor::{DType, Device, Tensor};
+use burn_deconv::{Crop, Deconv2dError, Deconv2dLayer, Deconv2dLayerConfig, Padding};
+use common::{WholeNumbers, flat, tensor};
+
+on_every_backend!(burns_layers_become_ours, our_layers_become_burns);
+
+/// Draws the sizes of a layer.
+struct Draw(WholeNumbers);
+
+impl Draw {
+    /// A number from `least` to `most`, at most seven apart.
+    fn number(&mut self, least: usize, most: usize) -> usize {
+        let drawn = self.0.draw(1)[0] + 3.; // 0 to 6
+        least + drawn as usize % (most - least + 1)
+    }
+
+    fn pair(&mut self, least: usize, most: usize) -> [usize; 2] {
+        [self.number(least, most), self.number(least, most)]
+    }
+
+    fn param<const D: usize>(
+        &mut self,
+        shape: [usize; D],
+        device: &Device,
+        dtype: DType,
+    ) -> Param<Tensor<D>> {
+        let values = self.0.draw(shape.iter().product());
+        Param::from_tensor(tensor(&values, shape, device, dtype))
+    }
+}
+
+fn burns_layers_become_ours(device: Device, dtype: DType) {
+    let mut draw = Draw(WholeNumbers(7));
+    let mut compared = 0;
+    for _ in 0..150 {
+        let (stride, dilation) = (draw.pair(1, 3), draw.pair(1, 3));
+        let (kernel_size, padding) = (draw.pair(1, 4), draw.pair(0, 2));
+        let groups = draw.number(1, 3);
+        let [c_in, c_out] = [draw.number(1, 3) * groups, draw.number(1, 3) * groups];
+        let padding_out = [0, 1].map(|i| draw.number(0, stride[i].max(dilation[i]) - 1));
+        let bias = draw.number(0, 1) == 1;
+        let burns = ConvTranspose2d {
+            weight: draw.param(
+                [c_in, c_out / groups, kernel_size[0], kernel_size[1]],
+                &device,
+                dtype,
+            ),
+            bias: bias.then(|| draw.param([c_out], &device, dtype)),
+            stride,
+            kernel_size,
+            dilation,
+            groups,
+            padding,
+            padding_out,
+            channels: [c_in, c_out],
+        };
+        let ours = Deconv2dLayer::from_conv_transpose2d(&burns).unwrap();
+        assert_eq!(ours.config.channels, burns.channels);
+        assert_eq!(ours.config.kernel_size, burns.kernel_size);
+        assert_eq!(ours.config.bias, bias);
+
+        let shape @ [.., h, w] = [2, c_in, draw.number(1, 4), draw.number(1, 4)];
+        if ours.config.output_size([h, w]).is_ok() {
+            let input = tensor(&draw.0.draw(shape.iter().product()), shape, &device, dtype);
+            let (got, expected) = (ours.forward(input.clone()), burns.forward(input));
+            assert_eq!(got.dims(), expected.dims(), "{burns:?}");
+            assert_eq!(flat(got), flat(expected), "{burns:?}");
+            compared += 1;
+        }
+        assert_same(&ours.to_conv_transpose2d().unwrap(), &burns);
+    }
+    assert!(compared > 75, "{compared} layers with a legal output");
+}
+
+fn assert_same(got: &ConvTranspose2d, expected: &ConvTranspose2d) {
+    let fields = |conv: &ConvTranspose2d| {
+        let sizes = [
+            conv.stride,
+            conv.kernel_size,
+            conv.dilation,
+            conv.padding,
+            conv.padding_out,
+            conv.channels,
+        ];
+        let bias = conv.bias.as_ref().map(|bias| (bias.id, flat(bias.val())));
+        let weight = (conv.weight.id, conv.weight.dims(), conv.weight.dtype());
+        (sizes, conv.groups, bias, weight, flat(conv.weight.val()))
+    };
+    assert_eq!(fields(got), fields(expected));
+}
+
+fn our_layers_become_burns(device: Device, dtype: DType) {
+    let mut draw = Draw(WholeNumbers(8));
+    let mut exact = [0; 2];
+    for _ in 0..300 {
+        let groups = draw.number(1, 2);
+        let channels = [draw.number(1, 3) * groups, draw.number(1, 3) * groups];
+        let (stride, dilation) = (draw.pair(1, 3), draw.pair(1, 2));
+        let mut config = Deconv2dLayerConfig::new(channels, draw.pair(1, 5))
+            .with_stride(stride)
+            .with_dilation(dilation)
+            .with_groups(groups)
+            .with_bias(draw.number(0, 1) == 1);
+        config = match draw.number(0, 4) {
+            0 => config.with_padding(Padding::Same),
+            1 => config.with_padding(Padding::SameLower),
+            2 => config.with_padding(Padding::Valid),
+            _ => {
+                let ([top, left], [bottom, right]) = (draw.pair(0, 4), draw.pair(0, 2));
+                let padding_out = [0, 1].map(|i| draw.number(0, stride[i].max(dilation[i]) - 1));
+                config
+                    .with_padding(Padding::Explicit(top, left, bottom, right))
+                    .with_padding_out(padding_out)
+            }
+        };
+        let mut ours = config.init(&device);
+        ours.weight = draw.param(ours.weight.dims(), &device, dtype);
+        ours.bias = config
+            .bias
+            .then(|| draw.param([channels[1]], &device, dtype));
+        let (burns, crop) = ours.to_conv_transpose2d_and_crop().unwrap();
+
+        let alone = ours.to_conv_transpose2d();
+        exact[usize::from(alone.is_ok())] += 1;
+        match &alone {
+            Ok(alone) => {
+                assert_eq!(crop, Crop::default());
+                assert_same(alone, &burns);
+            }
+            Err(Deconv2dError::NotSymmetric {
+                begin, end, most, ..
+            }) => {
+                assert_ne!(crop, Crop::default());
+                let back = *begin as isize - end;
+                assert!(!(0..*most as isize).contains(&back), "{config:?}");
+            }
+            Err(error) => panic!("{error}"),
+        }
+
+        let [h, w] = draw.pair(1, 4);
+        let Ok([h_out, w_out]) = config.output_size([h, w]) else {
+            continue;
+        };
+        let shape = [2, channels[0], h, w];
+        let input = tensor(&draw.0.draw(shape.iter().product()), shape, &device, dtype);
+        let expected = ours.forward(input.clone());
+        assert_eq!(expected.dims(), [2, channels[1], h_out, w_out]);
+        let got = crop.apply(burns.forward(input));
+        assert_eq!(got.dims(), expected.dims(), "{config:?}");
+        assert_eq!(flat(got), flat(expected), "{config:?}");
+
+        // What Burn's layer takes in, it gives back.
+        let again = Deconv2dLayer::from_conv_transpose2d(&burns).unwrap();
+        assert_eq!(flat(again.weight.val()), flat(ours.weight.val()));
+    }
+    assert!(exact.iter().all(|count| *count > 50), "{exact:?}");
+}
+
+/// By kernel and stride, as the docs of `to_conv_transpose2d` say.
+#[test]
+fn what_burns_layer_can_crop() {
+    for k in 1..=7 {
+        for s in 1..=4 {
+            for (padding, fits) in [
+                (Padding::Same, k < s || (k - s) % 2 == 0),
+                (Padding::SameLower, k < s || (k - s) % 2 == 0 || s > 1),
+                (Padding::Valid, true),
+            ] {
+                let layer = Deconv2dLayerConfig::new([1, 1], [k, k])
+                    .with_stride([s, s])
+                    .with_padding(padding)
+                    .init(&Device::default());
+                let got = layer.to_conv_transpose2d().is_ok();
+                assert_eq!(got, fits, "kernel {k}, stride {s}, {padding:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_crop_at_the_beginning_that_padding_out_cannot_give_back() {
+    let layer = Deconv2dLayerConfig::new([1, 1], [5, 5])
+        .with_padding(Padding::Explicit(3, 0, 1, 0))
+        .init(&Device::default());
+    assert_eq!(
+        layer.to_conv_transpose2d().unwrap_err().to_string(),
+        "Burn's ConvTranspose2d crops both sides alike and gives back up to 1 at the end, but this \
+         layer crops 3 at the beginning and 1 at the end of the height axis (negative: zeros \
+         appended): from 3 at the beginning, 2 to 3 at the end is legal; call \
+         to_conv_transpose2d_and_crop and apply the crop to its output"
+    );
+    let (burns, crop) = layer.to_conv_transpose2d_and_crop().unwrap();
+    assert_eq!((burns.padding, burns.padding_out), ([1, 0], [0, 0]));
+    let expected = Crop {
+        top: 2,
+        ..Crop::default()
+    };
+    assert_eq!(crop, expected);
+}
+
+/// Trained or frozen, on a device with gradients or without: as it was.
+#[test]
+fn parameters_stay_what_they_are() {
+    for device in [Device::default(), Device::default().autodiff()] {
+        let mut burns = ConvTranspose2dConfig::new([2, 3], [2, 2]).init(&device);
+        burns.weight = burns.weight.set_require_grad(false);
+        let ours = Deconv2dLayer::from_conv_transpose2d(&burns).unwrap();
+        let again = ours.to_conv_transpose2d().unwrap();
+        for (weight, bias) in [
+            (&ours.weight, ours.bias.as_ref().unwrap()),
+            (&again.weight, again.bias.as_ref().unwrap()),
+        ] {
+            assert_eq!(weight.device(), burns.weight.device());
+            assert_eq!(weight.id, burns.weight.id);
+            assert_eq!(bias.id, burns.bias.as_ref().unwrap().id);
+            assert!(!weight.is_require_grad());
+            assert_eq!(bias.is_require_grad(), device.is_autodiff());
+        }
+    }
+}
+
+#[test]
+fn the_layer_that_burns_becomes_trains() {
+    let device = Device::default().autodiff();
+    let burns = ConvTranspose2dConfig::new([2, 3], [3, 2]).init(&device);
+    let ours = Deconv2dLayer::from_conv_transpose2d(&burns).unwrap();
+    let input = Tensor::<4>::ones([1, 2, 3, 4], &device);
+    let gradients = ours.forward(input).sum().backward();
+    assert_eq!(ours.weight.grad(&gradients).unwrap().dims(), [3, 2, 3, 2]);
+    assert!(ours.bias.unwrap().grad(&gradients).is_some());
+    assert!(
+        burns.weight.grad(&gradients).is_none(),
+        "a weight of its own"
+    );
+}
+
+#[test]
+fn layers_of_burns_that_ours_cannot_be() {
+    let device = Device::default();
+    let error = |conv: &ConvTranspose2d| {
+        Deconv2dLayer::from_conv_transpose2d(conv)
+            .unwrap_err()
+            .to_string()
+    };
+    let burns = ConvTranspose2dConfig::new([4, 6], [3, 3])
+        .with_stride([2, 2])
+        .with_padding_out([0, 2])
+        .init(&device);
+    assert_eq!(
+        error(&burns),
+        "padding_out must be smaller than the stride or the dilation, got 2 on the width axis, \
+         where stride = 2 and dilation = 1: 0 to 1 is legal"
+    );
+    let mut burns = ConvTranspose2dConfig::new([4, 6], [3, 3]).init(&device);
+    burns.groups = 3;
+    let message = error(&burns);
+    assert!(
+        message.contains("got 4 in the shape [4, 6, 3, 3]"),
+        "{message}"
+    );
+    burns.groups = 2;
+    assert_eq!(
+        error(&burns),
+        "the bias must have one value for each of the 12 output channels, got 6"
+    );
+}
