@@ -22,6 +22,8 @@ mod options;
 mod overlap;
 mod polyphase;
 mod skip_zeros;
+#[cfg(feature = "store")]
+pub mod store;
 
 pub use axis::AxisGeometry;
 pub use conv_transpose2d::Crop;

@@ -1,0 +1,73 @@
+//! [`save_pytorch`]: weights out.
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::store::{BurnToPyTorchAdapter, ModuleAdapter, ModuleSnapshot, SafetensorsStore};
+
+use super::adapter::can_have_groups;
+use super::{Deconv2dAdapter, WeightsError};
+use crate::KernelLayout;
+
+/// Writes the weights of `model` as safetensors with PyTorch's names and layouts.
+///
+/// ```python
+/// model.load_state_dict(safetensors.torch.load_file("generator.safetensors"))
+/// ```
+///
+/// `groups` lists the [`Deconv2dLayer`](crate::Deconv2dLayer)s of more than one group by their
+/// paths in the model: burn-store does not say how many they have. PyTorch refuses the shape of
+/// one that was left out.
+///
+/// The file appears when it is complete, in place of an older one.
+///
+/// # Errors
+///
+/// A layer in `groups` that the model does not have, or not in so many groups, and a file that
+/// cannot be written.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::Device;
+/// use burn_deconv::Deconv2dLayerConfig;
+/// use burn_deconv::store::{WeightsFile, save_pytorch};
+///
+/// let path = std::env::temp_dir().join("burn-deconv-example.safetensors");
+/// let config = Deconv2dLayerConfig::new([6, 4], [3, 3]).with_groups(2);
+/// let layer = config.init(&Device::default());
+/// save_pytorch(&layer, &[("", 2)], &path)?; // the model is the layer
+///
+/// let mut other = config.init(&Device::default());
+/// WeightsFile::pytorch(&path).load_into(&mut other)?;
+/// assert_eq!(other.weight.to_data(), layer.weight.to_data());
+/// # std::fs::remove_file(path).unwrap();
+/// # Ok::<(), burn_deconv::store::WeightsError>(())
+/// ```
+pub fn save_pytorch<M: Module>(
+    model: &M,
+    groups: &[(&str, usize)],
+    path: impl AsRef<Path>,
+) -> Result<(), WeightsError> {
+    for &(layer, groups) in groups {
+        if !can_have_groups(model, layer, groups) {
+            return Err(WeightsError::Groups {
+                layer: layer.to_string(),
+                groups,
+            });
+        }
+    }
+    let ours = Deconv2dAdapter::save(KernelLayout::PYTORCH, groups);
+    let path = path.as_ref();
+    let mut file = SafetensorsStore::from_file(path)
+        .overwrite(true)
+        .skip_enum_variants(true)
+        .metadata("format", "pt")
+        .with_to_adapter(BurnToPyTorchAdapter.chain(ours));
+    model
+        .save_into(&mut file)
+        .map_err(|error| WeightsError::Write {
+            path: path.to_path_buf(),
+            cause: error.to_string(),
+        })
+}
