@@ -80,9 +80,9 @@ impl Check<'_> {
     ) {
         let (options, name) = (self.options, &variable.name);
         let tolerance = options.tolerance_or(256.0 * options.epsilon());
-        let at = |values: &[f64]| differences.function.forward_at(place, values).values;
+        let at = |values: Vec<f64>| differences.function.forward_at(place, values).values;
         let count = variable.values.len();
-        let origin = at(&vec![0.0; count]);
+        let origin = at(vec![0.0; count]);
 
         let (mut largest_error, mut verdict) = (0.0, Verdict::Agrees);
         for reference in &differences.references {
@@ -94,7 +94,7 @@ impl Check<'_> {
             let sum: Vec<_> = (v.iter().zip(&w))
                 .map(|(v, w)| options.round(v + w))
                 .collect();
-            let [of_v, of_w, of_sum] = [&v, &w, &sum].map(|values| at(values));
+            let [of_v, of_w, of_sum] = [&v, &w, &sum].map(|values| at(values.clone()));
 
             let not_additive =
                 (0..origin.len()).map(|i| (of_sum[i] - of_v[i]) - (of_w[i] - origin[i]));

@@ -41,6 +41,23 @@ pub(super) struct Reference {
     pub(super) seed: u64,
     pub(super) grad_output: Vec<f64>,
     pub(super) gradients: Vec<Option<Gradient>>,
+    /// The root mean square of each.
+    typical: Vec<f64>,
+}
+
+impl Reference {
+    pub(super) fn new(seed: u64, grad_output: Vec<f64>, gradients: Vec<Option<Gradient>>) -> Self {
+        let size = |gradient: &Gradient| rms(gradient.values.iter().copied());
+        let typical = gradients
+            .iter()
+            .map(|gradient| gradient.as_ref().map_or(0.0, size));
+        Self {
+            seed,
+            grad_output,
+            typical: typical.collect(),
+            gradients,
+        }
+    }
 }
 
 /// `f(x ± h v)`, and what the gradients say of it.
@@ -114,23 +131,23 @@ impl<A: Arguments, O: Outputs, F: Fn(A::Values) -> O> Differences<'_, A, F> {
             for &(i, left, right) in &moved {
                 values[i] = if to_the_right { right } else { left };
             }
-            self.function.forward_at(variable, &values).values
+            self.function.forward_at(variable, values).values
         });
         let center = &self.output.values;
         let size = rms(center.iter().copied());
 
         let responds = left.iter().zip(&right).any(|(left, right)| left != right);
         let values = self.references.iter().map(|reference| {
-            let u = &reference.grad_output;
-            let sum = |to: &[f64], from: &[f64]| {
-                (u.iter().zip(to.iter().zip(from)))
-                    .map(|(u, (to, from))| u * (to - from))
-                    .sum::<f64>()
-            };
-            let rounded = u.iter().zip(left.iter().zip(&right));
-            let rounded = rounded
-                .filter(|(_, (left, right))| left != right)
-                .map(|(u, (left, right))| u * left.abs().max(right.abs()).max(size));
+            let [mut to_left, mut to_right, mut rounded] = [0.0; 3];
+            let outputs = left.iter().zip(center).zip(&right);
+            for (u, ((left, center), right)) in reference.grad_output.iter().zip(outputs) {
+                to_left += u * (center - left);
+                to_right += u * (right - center);
+                if left != right {
+                    let size = u * left.abs().max(right.abs()).max(size);
+                    rounded += size * size;
+                }
+            }
             let gradient = reference.gradients[variable].as_ref();
             let analytic = gradient.map_or(0.0, |gradient| {
                 (moved.iter())
@@ -139,12 +156,11 @@ impl<A: Arguments, O: Outputs, F: Fn(A::Values) -> O> Differences<'_, A, F> {
             });
             Values {
                 analytic: analytic / (2.0 * step),
-                numeric: sum(&right, &left) / (2.0 * step),
-                left: sum(center, &left) / step,
-                right: sum(&right, center) / step,
-                rounding: ROUNDINGS * self.options.epsilon() / 2.0 * norm(rounded) / step,
-                typical: gradient.map_or(0.0, |gradient| rms(gradient.values.iter().copied()))
-                    * direction.norm(),
+                numeric: (to_left + to_right) / (2.0 * step),
+                left: to_left / step,
+                right: to_right / step,
+                rounding: ROUNDINGS * self.options.epsilon() / 2.0 * rounded.sqrt() / step,
+                typical: reference.typical[variable] * direction.norm(),
             }
         });
         Quotient {
@@ -167,7 +183,7 @@ impl<A: Arguments, O: Outputs, F: Fn(A::Values) -> O> Differences<'_, A, F> {
         for (i, v) in direction.entries() {
             values[i] = self.options.round(x[i] + trial * v);
         }
-        let moved = self.function.forward_at(variable, &values).values;
+        let moved = self.function.forward_at(variable, values).values;
         let changed = (self.output.values.iter().zip(&moved)).filter(|(from, to)| from != to);
         let change = norm(changed.clone().map(|(from, to)| to - from));
         let response = change / norm(changed.map(|(from, _)| *from));

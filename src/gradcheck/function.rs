@@ -111,14 +111,14 @@ impl<'a, A: Arguments, O: Outputs, F: Fn(A::Values) -> O> Function<'a, A, F> {
     }
 
     /// The output with other values in one variable.
-    pub(super) fn forward_at(&self, variable: usize, values: &[f64]) -> Output {
+    pub(super) fn forward_at(&self, variable: usize, values: Vec<f64>) -> Output {
         let (forwards, backwards) = self.passes.get();
         self.passes.set((forwards + 1, backwards));
         let arguments = self.arguments.map(
             &Name::default(),
             &mut Substitute {
                 variables: self.variables.iter(),
-                replaced: Some((&self.variables[variable], values)),
+                replaced: (&self.variables[variable], values),
                 dtype: self.dtype,
             },
         );
@@ -186,16 +186,14 @@ impl<'a, A: Arguments, O: Outputs, F: Fn(A::Values) -> O> Function<'a, A, F> {
     }
 }
 
-fn floats<const D: usize>(tensor: &Tensor<D>) -> Vec<f64> {
+fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor
-        .clone()
         .try_into_vec_as::<f64>()
         .expect("a float tensor is read as f64")
 }
 
-fn tensor<const D: usize>(values: &[f64], shape: &[usize], like: (&Device, DType)) -> Tensor<D> {
-    let data = TensorData::new(values.to_vec(), shape.to_vec());
-    Tensor::from_data(data, like)
+fn tensor<const D: usize>(values: Vec<f64>, shape: &[usize], like: (&Device, DType)) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values, shape.to_vec()), like)
 }
 
 /// The same values in another memory order: stored with the axes reversed, each with one more
@@ -215,7 +213,7 @@ fn strided<const D: usize>(values: &[f64], shape: &[usize], like: (&Device, DTyp
             index[axis] = 0;
         }
     }
-    let stored: Tensor<D> = tensor(&stored, &reversed, like);
+    let stored: Tensor<D> = tensor(stored, &reversed, like);
     let ranges: [_; D] = core::array::from_fn(|axis| 1..reversed[axis]);
     reverse(stored.slice(ranges))
 }
@@ -250,7 +248,7 @@ impl ArgumentMapper for Collect {
             name,
             shape: tensor.dims().to_vec(),
             checked,
-            values: floats(&tensor),
+            values: floats(tensor.clone()),
             device: tensor.device().autodiff(),
             tensor: Box::new(tensor.clone().autodiff()),
         });
@@ -261,7 +259,8 @@ impl ArgumentMapper for Collect {
 /// Replaces the tensors by those of the variables, one by new values.
 struct Substitute<'a> {
     variables: core::slice::Iter<'a, Variable>,
-    replaced: Option<(&'a Variable, &'a [f64])>,
+    /// A variable and its new values, until they are used.
+    replaced: (&'a Variable, Vec<f64>),
     dtype: DType,
 }
 
@@ -270,14 +269,14 @@ impl ArgumentMapper for Substitute<'_> {
         let Some(variable) = self.variables.next() else {
             return given;
         };
-        match self.replaced {
-            Some((replaced, values)) if core::ptr::eq(replaced, variable) => {
-                tensor(values, &variable.shape, (&variable.device, self.dtype))
-            }
-            _ => match variable.tensor.downcast_ref::<Tensor<D>>() {
-                Some(tensor) => tensor.clone(),
-                None => given,
-            },
+        let (replaced, values) = &mut self.replaced;
+        if core::ptr::eq(*replaced, variable) {
+            let values = core::mem::take(values);
+            return tensor(values, &variable.shape, (&variable.device, self.dtype));
+        }
+        match variable.tensor.downcast_ref::<Tensor<D>>() {
+            Some(tensor) => tensor.clone(),
+            None => given,
         }
     }
 }
@@ -301,12 +300,12 @@ impl ArgumentMapper for Track<'_> {
         };
         let like = (&variable.device, self.dtype);
         let values = match self.elsewhere {
-            true => &variable.values.iter().map(|x| 1.25 * x + 0.25).collect(),
-            false => &variable.values,
+            true => variable.values.iter().map(|x| 1.25 * x + 0.25).collect(),
+            false => variable.values.clone(),
         };
         let leaf: Tensor<D> = match self.order {
             Order::RowMajor => tensor(values, &variable.shape, like),
-            Order::Strided => strided(values, &variable.shape, like),
+            Order::Strided => strided(&values, &variable.shape, like),
         };
         if !variable.checked {
             self.leaves.push(Box::new(|_| None));
@@ -320,7 +319,7 @@ impl ArgumentMapper for Track<'_> {
                 Some(Gradient {
                     shape: gradient.shape().to_vec(),
                     dtype: gradient.dtype(),
-                    values: floats(&gradient),
+                    values: floats(gradient),
                 })
             })
         });
@@ -338,7 +337,11 @@ impl OutputVisitor for Read {
     fn visit<const D: usize>(&mut self, tensor: Tensor<D>) {
         self.output.shapes.push(tensor.dims().to_vec());
         self.output.dtypes.push(tensor.dtype());
-        self.output.values.extend(floats(&tensor));
+        let values = floats(tensor);
+        match self.output.values.is_empty() {
+            true => self.output.values = values,
+            false => self.output.values.extend(values),
+        }
     }
 }
 
@@ -358,7 +361,7 @@ impl OutputVisitor for Collected {
             if !output.is_tracked() {
                 return None;
             }
-            let own: Tensor<D> = tensor(own, &shape, (&output.device(), output.dtype()));
+            let own: Tensor<D> = tensor(own.to_vec(), &shape, (&output.device(), output.dtype()));
             Some(match order {
                 Order::RowMajor => (output * own).sum(),
                 // What flows back is row-major here, and a permuted view after it.

@@ -158,11 +158,8 @@ impl<'a> Check<'a> {
                 self.check_layout(&function, &pass, &strided);
                 output = pass.output.clone();
             }
-            references.push(Reference {
-                seed,
-                grad_output: draw(pass.output.values.len()),
-                gradients: pass.gradients,
-            });
+            let grad_output = draw(pass.output.values.len());
+            references.push(Reference::new(seed, grad_output, pass.gradients));
         }
         self.check_gradients(&function, &references[0]);
         self.count_passes(&function);
@@ -281,8 +278,8 @@ impl<'a> Check<'a> {
 pub(super) fn draw(rng: &mut StdRng, count: usize) -> Vec<f64> {
     (0..count)
         .map(|_| {
-            let magnitude = rng.random_range(0.5..1.5);
-            if rng.random() { magnitude } else { -magnitude }
+            let within_one = 2.0 * rng.random::<f64>() - 1.0;
+            within_one + f64::copysign(0.5, within_one)
         })
         .collect()
 }
