@@ -1,8 +1,5 @@
 //! [`check_adjoint`]: the exact test for functions that are linear in an argument.
 
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-
 use super::differences::{Differences, norm};
 use super::function::Variable;
 use super::preparation::{Check, draw};
@@ -85,8 +82,8 @@ impl Check<'_> {
         let origin = at(vec![0.0; count]);
 
         let (mut largest_error, mut verdict) = (0.0, Verdict::Agrees);
-        for reference in &differences.references {
-            let mut rng = StdRng::seed_from_u64(reference.seed.wrapping_add(place as u64 + 1));
+        for (nth, reference) in differences.references.iter().enumerate() {
+            let mut rng = self.rng(nth, place, 0);
             let [v, w] = [(); 2].map(|()| -> Vec<f64> {
                 let drawn = draw(&mut rng, count);
                 drawn.into_iter().map(|v| options.round(v)).collect()

@@ -86,7 +86,7 @@ impl Check<'_> {
     }
 
     /// A generator for one tensor and attempt, from the `nth` seed.
-    fn rng(&self, nth: usize, variable: usize, attempt: usize) -> StdRng {
+    pub(super) fn rng(&self, nth: usize, variable: usize, attempt: usize) -> StdRng {
         let mut rng = StdRng::seed_from_u64(self.options.seeds[nth]);
         let salt = [variable, attempt].map(|part| part as u64 + 1);
         StdRng::seed_from_u64(salt.iter().fold(0, |seed, part| {

@@ -131,7 +131,7 @@ impl<A: Arguments, O: Outputs, F: Fn(A::Values) -> O> Differences<'_, A, F> {
             for &(i, left, right) in &moved {
                 values[i] = if to_the_right { right } else { left };
             }
-            self.function.forward_at(variable, values).values
+            self.output_at(variable, values)
         });
         let center = &self.output.values;
         let size = rms(center.iter().copied());
@@ -170,6 +170,16 @@ impl<A: Arguments, O: Outputs, F: Fn(A::Values) -> O> Differences<'_, A, F> {
         }
     }
 
+    fn output_at(&self, variable: usize, values: Vec<f64>) -> Vec<f64> {
+        let output = self.function.forward_at(variable, values).values;
+        let (got, expected) = (output.len(), self.output.values.len());
+        assert_eq!(
+            got, expected,
+            "gradcheck: the function must return as many values wherever its arguments are"
+        );
+        output
+    }
+
     /// The step along a direction that changes the outputs which it reaches by the cube root of
     /// epsilon, from one trial.
     pub(super) fn default_step(&self, variable: usize, direction: &Direction) -> Step {
@@ -183,7 +193,7 @@ impl<A: Arguments, O: Outputs, F: Fn(A::Values) -> O> Differences<'_, A, F> {
         for (i, v) in direction.entries() {
             values[i] = self.options.round(x[i] + trial * v);
         }
-        let moved = self.function.forward_at(variable, values).values;
+        let moved = self.output_at(variable, values);
         let changed = (self.output.values.iter().zip(&moved)).filter(|(from, to)| from != to);
         let change = norm(changed.clone().map(|(from, to)| to - from));
         let response = change / norm(changed.map(|(from, _)| *from));

@@ -122,9 +122,9 @@ impl<'a, A: Arguments, O: Outputs, F: Fn(A::Values) -> O> Function<'a, A, F> {
                 dtype: self.dtype,
             },
         );
-        let mut visit = Read::default();
-        (self.closure)(arguments).visit(&mut visit);
-        visit.output
+        let mut read = Read::default();
+        (self.closure)(arguments).visit(&mut read);
+        read.output
     }
 
     /// A forward pass with other values in all variables, tracked, of which nothing is kept.

@@ -65,6 +65,13 @@
 //! arguments are captured by the closure. A gradient that is wrong only elsewhere than at the
 //! arguments given is not seen.
 //!
+//! # In Burn 0.22.1
+//!
+//! In f64, element by element, 32 of its operations agree to 3e-10 or better. What the check
+//! reports there, and is so: the gradient of `gelu` on ndarray is that of its tanh approximation;
+//! `sigmoid` and `silu` on ndarray, and `hard_sigmoid`, compute in less than f64; the gradient of
+//! `var` is right to 5e-8.
+//!
 //! # Sources
 //!
 //! The bilinear form `<u, J v>` as the test is that of HIPS autograd and JAX (`check_grads`);
@@ -102,7 +109,8 @@ use preparation::Check;
 ///
 /// # Panics
 ///
-/// If `function` does, other than at its first call, which is a [`Finding`].
+/// If `function` does, other than at its first call, which is a [`Finding`]; or if it returns
+/// another number of values where its arguments are others.
 ///
 /// # Example
 ///
