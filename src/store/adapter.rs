@@ -9,13 +9,21 @@ use burn::store::{ModuleAdapter, ModuleContext, bridge};
 use burn::tensor::{DType, Tensor, TensorData};
 
 use crate::KernelLayout;
+use crate::layer::GROUPS;
 
 /// What burn-store calls our layer's type.
 pub(super) const LAYER: &str = "Struct:Deconv2dLayer";
 
-/// The path of each [`Deconv2dLayer`](crate::Deconv2dLayer)'s weight in a model, and its shape
-/// there.
-type Kernels = BTreeMap<String, [usize; 4]>;
+/// The weight of each [`Deconv2dLayer`](crate::Deconv2dLayer) in a model, by its path.
+pub(super) type Kernels = BTreeMap<String, Kernel>;
+
+/// A layer's weight.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kernel {
+    /// `[out, in / groups, k_h, k_w]`
+    pub(super) shape: [usize; 4],
+    pub(super) groups: usize,
+}
 
 /// Converts the weights of the [`Deconv2dLayer`](crate::Deconv2dLayer)s of a model, and nothing
 /// else, between a file's layout and their own.
@@ -36,7 +44,7 @@ type Kernels = BTreeMap<String, [usize; 4]>;
 /// use burn_deconv::{Deconv2dLayerConfig, KernelLayout};
 ///
 /// let layer = Deconv2dLayerConfig::new([4, 2], [3, 3]).init(&Device::default());
-/// let save = Deconv2dAdapter::save(KernelLayout::PYTORCH, &[]);
+/// let save = Deconv2dAdapter::save(KernelLayout::PYTORCH, &layer);
 /// let mut file = SafetensorsStore::from_bytes(None)
 ///     .with_to_adapter(BurnToPyTorchAdapter.chain(save));
 /// layer.save_into(&mut file)?;
@@ -53,16 +61,13 @@ type Kernels = BTreeMap<String, [usize; 4]>;
 pub struct Deconv2dAdapter {
     layout: KernelLayout,
     direction: Direction,
+    kernels: Arc<Kernels>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Direction {
-    /// Into a model with these layers. A file does not say how many groups a weight has; the two
-    /// shapes together do.
-    Load(Arc<Kernels>),
-    /// Out of a model in which these weights, by path, have these numbers of groups, and all
-    /// others 1.
-    Save(BTreeMap<String, usize>),
+    Load,
+    Save,
 }
 
 impl Deconv2dAdapter {
@@ -70,54 +75,48 @@ impl Deconv2dAdapter {
     pub fn load<M: Module>(layout: KernelLayout, model: &M) -> Self {
         Self {
             layout,
-            direction: Direction::Load(Arc::new(kernels(model))),
+            direction: Direction::Load,
+            kernels: Arc::new(kernels(model)),
         }
     }
 
-    /// Converts weights of layers into those of the layout `layout`.
-    ///
-    /// `groups` lists the layers of more than one group by their paths in the model: a weight does
-    /// not say how many it has.
-    pub fn save(layout: KernelLayout, groups: &[(&str, usize)]) -> Self {
-        let groups = groups.iter();
-        let groups = groups.map(|&(layer, groups)| (weight_of(layer), groups));
+    /// Converts weights of the layers of `model` into those of the layout `layout`.
+    pub fn save<M: Module>(layout: KernelLayout, model: &M) -> Self {
         Self {
-            layout,
-            direction: Direction::Save(groups.collect()),
+            direction: Direction::Save,
+            ..Self::load(layout, model)
         }
+    }
+
+    /// The weights that it converts.
+    pub(super) fn kernels(&self) -> Arc<Kernels> {
+        self.kernels.clone()
     }
 
     /// The shape after the conversion, and the number of groups; `None` if there is none.
     fn converted(&self, tensor: &StoredTensor) -> Option<([usize; 4], usize)> {
         let shape = <[usize; 4]>::try_from(tensor.shape.as_slice()).ok()?;
-        match &self.direction {
-            Direction::Load(kernels) => {
-                let article = *kernels.get(&tensor.name)?;
-                Some((article, groups_of(self.layout, shape, article)?))
-            }
-            Direction::Save(groups) => {
-                let groups = groups.get(&tensor.name).copied().unwrap_or(1);
-                Some((self.layout.shape_of(shape, groups).ok()?, groups))
-            }
-        }
+        let kernel = self.kernels.get(&tensor.name)?;
+        let stored = self.layout.shape_of(kernel.shape, kernel.groups).ok()?;
+        let [from, to] = match self.direction {
+            Direction::Load => [stored, kernel.shape],
+            Direction::Save => [kernel.shape, stored],
+        };
+        (shape == from).then_some((to, kernel.groups))
     }
 }
 
 impl ModuleAdapter for Deconv2dAdapter {
     // burn-store aborts the process if this panics.
-    fn adapt(&self, tensor: StoredTensor, context: ModuleContext<'_>) -> StoredTensor {
-        let is_weight = tensor.name.rsplit('.').next() == Some("weight");
-        if context.module_type() != Some(LAYER)
-            || !is_weight
-            || matches!(tensor.dtype, DType::QFloat(_))
-        {
+    fn adapt(&self, tensor: StoredTensor, _context: ModuleContext<'_>) -> StoredTensor {
+        if matches!(tensor.dtype, DType::QFloat(_)) {
             return tensor;
         }
         let Some((shape, groups)) = self.converted(&tensor) else {
             return tensor;
         };
         let (name, dtype, layout) = (tensor.name.clone(), tensor.dtype, self.layout);
-        let load = matches!(self.direction, Direction::Load(_));
+        let load = self.direction == Direction::Load;
         bridge::map_data(tensor, name, dtype, shape.into(), move |data| {
             let converted = match load {
                 true => layout.data_to_article(data, groups),
@@ -132,32 +131,6 @@ impl ModuleAdapter for Deconv2dAdapter {
     fn clone_box(&self) -> Box<dyn ModuleAdapter> {
         Box::new(self.clone())
     }
-}
-
-/// In how many groups a weight of the shape `shape` in `layout` has the layer's shape `article`,
-/// if in any.
-pub(super) fn groups_of(
-    layout: KernelLayout,
-    shape: [usize; 4],
-    article: [usize; 4],
-) -> Option<usize> {
-    let fits = |groups: &usize| layout.shape_of(article, *groups) == Ok(shape);
-    (1..=article[0]).find(fits)
-}
-
-/// The path of the weight of the layer at the path `layer`.
-fn weight_of(layer: &str) -> String {
-    match layer {
-        "" => "weight".to_string(),
-        layer => format!("{layer}.weight"),
-    }
-}
-
-/// Whether the model has a layer at this path whose channels this number of groups divides.
-pub(super) fn can_have_groups<M: Module>(model: &M, layer: &str, groups: usize) -> bool {
-    kernels(model)
-        .get(&weight_of(layer))
-        .is_some_and(|&shape| KernelLayout::Burn.shape_of(shape, groups).is_ok())
 }
 
 fn kernels<M: Module>(model: &M) -> Kernels {
@@ -178,6 +151,9 @@ struct KernelVisitor {
 
 impl ModuleVisitor for KernelVisitor {
     fn enter_module(&mut self, name: &str, container: &str) {
+        if container == GROUPS {
+            self.groups(name);
+        }
         self.containers.push(container.to_string());
         self.with_variants.push(name.to_string());
         if !container.starts_with("Enum:") {
@@ -199,7 +175,21 @@ impl ModuleVisitor for KernelVisitor {
         }
         if let Ok(shape) = <[usize; 4]>::try_from(param.lazy_shape().as_slice()) {
             for path in [&self.with_variants, &self.without_variants] {
-                self.kernels.insert(path.join("."), shape);
+                let kernel = Kernel { shape, groups: 1 };
+                self.kernels.insert(path.join("."), kernel);
+            }
+        }
+    }
+}
+
+impl KernelVisitor {
+    /// The current module is a layer's config; its weight has been visited.
+    fn groups(&mut self, groups: &str) {
+        for path in [&self.with_variants, &self.without_variants] {
+            let layer = &path[..path.len().saturating_sub(1)];
+            let weight = [layer, &["weight".to_string()]].concat().join(".");
+            if let (Some(kernel), Ok(groups)) = (self.kernels.get_mut(&weight), groups.parse()) {
+                kernel.groups = groups;
             }
         }
     }

@@ -118,14 +118,6 @@ pub enum WeightsError {
         /// Tensors of the file that no parameter has the name of.
         unused: Vec<String>,
     },
-    /// The model to be saved has no transposed convolution of this name.
-    #[error("the model has no Deconv2dLayer at \"{layer}\" that could have {groups} groups")]
-    Groups {
-        /// The path of the layer.
-        layer: String,
-        /// The number of groups given for it.
-        groups: usize,
-    },
     /// The file cannot be written.
     #[error("{} cannot be written: {cause}", path.display())]
     Write {

@@ -1,13 +1,14 @@
 //! [`Fit`]: which tensor of a file becomes which parameter of a model.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use burn::module::{ModuleVisitor, Param};
 use burn::store::burn_pack::Tensor as StoredTensor;
 use burn::store::{ModuleAdapter, ModuleContext, bridge};
 use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor};
 
-use super::adapter::{Deconv2dAdapter, LAYER, groups_of};
+use super::adapter::{Deconv2dAdapter, Kernels};
 use super::error::Misfit;
 use super::file::read_data;
 use super::framework::Framework;
@@ -20,6 +21,7 @@ pub(super) struct Fit {
     framework: Framework,
     layout: KernelLayout,
     adapter: Box<dyn ModuleAdapter>,
+    kernels: Arc<Kernels>,
     /// The file's, by name.
     tensors: BTreeMap<String, StoredTensor>,
     used: BTreeSet<String>,
@@ -70,6 +72,7 @@ impl Fit {
         Self {
             framework,
             layout,
+            kernels: ours.kernels(),
             adapter: framework.adapter(ours),
             tensors,
             used: BTreeSet::new(),
@@ -167,9 +170,7 @@ impl Fit {
     /// What is wrong with the current parameter if it is the weight of one of our layers.
     fn kernel_misfit(&self, path: &str, expected: &Shape, stored: Vec<usize>) -> Option<Misfit> {
         let expected = <[usize; 4]>::try_from(expected.as_slice()).ok()?;
-        if self.module() != Some(LAYER) {
-            return None;
-        }
+        let groups = self.kernels.get(path)?.groups;
         let layouts = [
             KernelLayout::Article,
             KernelLayout::Burn,
@@ -177,8 +178,8 @@ impl Fit {
             KernelLayout::Flax,
         ];
         let fits = |layout: &KernelLayout| {
-            let shape = <[usize; 4]>::try_from(stored.as_slice()).ok();
-            shape.is_some_and(|shape| groups_of(*layout, shape, expected).is_some())
+            let shape = layout.shape_of(expected, groups);
+            shape.is_ok_and(|shape| shape == *stored)
         };
         Some(Misfit::Kernel {
             tensor: path.to_string(),

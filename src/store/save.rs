@@ -5,7 +5,6 @@ use std::path::Path;
 use burn::module::Module;
 use burn::store::{BurnToPyTorchAdapter, ModuleAdapter, ModuleSnapshot, SafetensorsStore};
 
-use super::adapter::can_have_groups;
 use super::{Deconv2dAdapter, WeightsError};
 use crate::KernelLayout;
 
@@ -15,16 +14,11 @@ use crate::KernelLayout;
 /// model.load_state_dict(safetensors.torch.load_file("generator.safetensors"))
 /// ```
 ///
-/// `groups` lists the [`Deconv2dLayer`](crate::Deconv2dLayer)s of more than one group by their
-/// paths in the model: burn-store does not say how many they have. PyTorch refuses the shape of
-/// one that was left out.
-///
 /// The file appears when it is complete, in place of an older one.
 ///
 /// # Errors
 ///
-/// A layer in `groups` that the model does not have, or not in so many groups, and a file that
-/// cannot be written.
+/// A file that cannot be written.
 ///
 /// # Example
 ///
@@ -36,7 +30,7 @@ use crate::KernelLayout;
 /// let path = std::env::temp_dir().join("burn-deconv-example.safetensors");
 /// let config = Deconv2dLayerConfig::new([6, 4], [3, 3]).with_groups(2);
 /// let layer = config.init(&Device::default());
-/// save_pytorch(&layer, &[("", 2)], &path)?; // the model is the layer
+/// save_pytorch(&layer, &path)?;
 ///
 /// let mut other = config.init(&Device::default());
 /// WeightsFile::pytorch(&path).load_into(&mut other)?;
@@ -44,20 +38,8 @@ use crate::KernelLayout;
 /// # std::fs::remove_file(path).unwrap();
 /// # Ok::<(), burn_deconv::store::WeightsError>(())
 /// ```
-pub fn save_pytorch<M: Module>(
-    model: &M,
-    groups: &[(&str, usize)],
-    path: impl AsRef<Path>,
-) -> Result<(), WeightsError> {
-    for &(layer, groups) in groups {
-        if !can_have_groups(model, layer, groups) {
-            return Err(WeightsError::Groups {
-                layer: layer.to_string(),
-                groups,
-            });
-        }
-    }
-    let ours = Deconv2dAdapter::save(KernelLayout::PYTORCH, groups);
+pub fn save_pytorch<M: Module>(model: &M, path: impl AsRef<Path>) -> Result<(), WeightsError> {
+    let ours = Deconv2dAdapter::save(KernelLayout::PYTORCH, model);
     let path = path.as_ref();
     let mut file = SafetensorsStore::from_file(path)
         .overwrite(true)
