@@ -112,6 +112,9 @@ pub(super) struct Step {
     pub(super) response: f64,
 }
 
+/// How often a step is halved at most, beyond the first two times.
+const REFINEMENTS: usize = 5;
+
 /// Rounding errors of outputs, in units of half an epsilon: they are sums of many rounded terms.
 const ROUNDINGS: f64 = 8.0;
 
@@ -275,12 +278,8 @@ impl<A: Arguments, O: Outputs, F: Fn(A::Values) -> O> Differences<'_, A, F> {
 
         // Richardson: what is left when the term in h² is gone.
         let correction = (at[1].numeric - at[0].numeric) / 3.0;
-        let extrapolated = Values {
-            numeric: at[1].numeric + correction,
-            rounding: 2.0 * at[1].rounding,
-            ..at[1]
-        };
-        if let (error, true) = self.error(&extrapolated) {
+        let refined = self.refine(variable, direction, quotient.step, reference, at);
+        if let (error, true) = self.error(&refined) {
             return Outcome::Agrees(error);
         }
 
@@ -361,6 +360,37 @@ impl<A: Arguments, O: Outputs, F: Fn(A::Values) -> O> Differences<'_, A, F> {
             tolerance: self.tolerance(&first),
             relative_error: self.error(&first).0,
         })
+    }
+
+    /// The derivative by Richardson's extrapolation from a step and its half. Where their difference
+    /// says that even it cannot be trusted to the tolerance, both are halved, as long as that helps;
+    /// but not with a step that was asked for, which is judged as it is.
+    fn refine(
+        &self,
+        variable: usize,
+        direction: &Direction,
+        step: f64,
+        reference: usize,
+        at: [Values; 3],
+    ) -> Values {
+        let [mut coarse, mut fine, mut finer] = at;
+        let mut step = step / 4.0;
+        for _ in 0..REFINEMENTS {
+            let change = [fine.numeric - coarse.numeric, finer.numeric - fine.numeric];
+            let [before, after] = change.map(|change| change.abs() / 3.0);
+            let converges = after < 0.5 * before;
+            if before <= self.tolerance(&fine) || !converges || self.options.step.is_some() {
+                break;
+            }
+            step /= 2.0;
+            (coarse, fine) = (fine, finer);
+            finer = self.quotient(variable, direction, step).values[reference];
+        }
+        Values {
+            numeric: fine.numeric + (fine.numeric - coarse.numeric) / 3.0,
+            rounding: 2.0 * fine.rounding,
+            ..fine
+        }
     }
 
     /// The element whose gradient is worst, where a dense direction disagrees, by halving: of two

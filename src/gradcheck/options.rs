@@ -109,7 +109,9 @@ impl GradcheckOptions {
     }
 
     /// The data type of the check, `F64` or `F32`: all arguments are cast to it. Default: `F64`,
-    /// which CPU backends have. In f32, differences are trusted to a few digits only.
+    /// which CPU backends have. In f32, differences are trusted to a few digits only, and those of
+    /// an ill-conditioned function (a norm over values that are nearly equal) may need a larger
+    /// tolerance.
     pub fn with_dtype(mut self, dtype: DType) -> Self {
         self.dtype = dtype;
         self
