@@ -79,7 +79,8 @@
 //! 3rd ed., section 5.7. The adjoint ("dot product") test: Claerbout, *Earth Soundings Analysis*,
 //! 1992, chapter 5.
 
-// Each uses only those below it.
+// adjoint, compare -> preparation -> differences -> function -> report -> options, arguments: no file
+// uses one before it.
 mod adjoint;
 mod arguments;
 mod compare;

@@ -12,8 +12,8 @@ use burn::store::{ModuleStore, SafetensorsStore, bridge};
 use burn::tensor::TensorData;
 use zip::ZipArchive;
 
-use super::framework::Framework;
-use super::{WeightsError, keras};
+use super::WeightsError;
+use super::keras::{self, Problem, cause};
 
 /// The formats that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,15 +34,16 @@ pub(super) enum Container {
 const KERAS_WEIGHTS: &str = "model.weights.h5";
 
 /// All tensors of a file, still unread where the format allows it.
+///
+/// `accepted` are the formats that will do, and how an error calls them.
 pub(super) fn read_tensors(
     path: &Path,
-    framework: Framework,
+    (accepted, expected): (&[Container], &'static str),
 ) -> Result<Vec<StoredTensor>, WeightsError> {
     let unreadable = |source| WeightsError::Read {
         path: path.to_path_buf(),
         source,
     };
-    let (containers, expected) = framework.containers();
     let wrong_kind = |found| WeightsError::WrongKind {
         path: path.to_path_buf(),
         found,
@@ -52,8 +53,7 @@ pub(super) fn read_tensors(
         return Err(wrong_kind("a folder"));
     }
     let (container, kind) = recognise(path).map_err(unreadable)?;
-    let accepted = |container: &Container| containers.contains(container);
-    let Some(container) = container.filter(accepted) else {
+    let Some(container) = container.filter(|container| accepted.contains(container)) else {
         return Err(wrong_kind(kind));
     };
 
@@ -98,19 +98,6 @@ pub(super) fn read_tensors(
 pub(super) fn read_data(tensor: StoredTensor) -> Result<TensorData, String> {
     let data = caught(|| bridge::into_data(tensor));
     data.and_then(|data| data.map_err(|error| error.to_string()))
-}
-
-/// What a reader meets in a file of the right kind.
-pub(super) enum Problem {
-    /// The file contradicts itself or ends early, with the reader's words for it.
-    Corrupt(String),
-    /// The layout of Keras 2.
-    LegacyKeras,
-}
-
-/// The words of a reader's error.
-pub(super) fn cause(error: impl ToString) -> Problem {
-    Problem::Corrupt(error.to_string())
 }
 
 fn read_hdf5(bytes: Vec<u8>) -> Result<Vec<StoredTensor>, Problem> {

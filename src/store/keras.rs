@@ -5,7 +5,18 @@ use burn::store::burn_pack::Tensor as StoredTensor;
 use burn::tensor::{DType, TensorData};
 use hdf5_pure::{Dataset, Datatype, DatatypeByteOrder, File, Group};
 
-use super::file::{Problem, cause};
+/// What a reader meets in a file of the right kind.
+pub(super) enum Problem {
+    /// The file contradicts itself or ends early, with the reader's words for it.
+    Corrupt(String),
+    /// The layout of Keras 2.
+    LegacyKeras,
+}
+
+/// The words of a reader's error.
+pub(super) fn cause(error: impl ToString) -> Problem {
+    Problem::Corrupt(error.to_string())
+}
 
 /// No model is nested deeper.
 const DEEPEST: usize = 64;

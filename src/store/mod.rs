@@ -27,7 +27,7 @@
 //! Keras' other layers (depthwise and separable convolutions, recurrent layers), and of Burn's own
 //! transposed convolutions in Keras' and Flax' files, the tensors are reported as missing.
 
-// weights_file -> fit -> framework -> file -> keras; save -> adapter
+// weights_file -> fit -> framework -> adapter, file -> keras; save -> adapter: no file uses one before it.
 mod adapter;
 mod error;
 mod file;

@@ -316,7 +316,7 @@ impl WeightsFile {
 
     /// The file's tensors by their final names.
     fn tensors(&self) -> Result<BTreeMap<String, StoredTensor>, WeightsError> {
-        let mut tensors = file::read_tensors(&self.path, self.framework)?;
+        let mut tensors = file::read_tensors(&self.path, self.framework.containers())?;
         for tensor in &mut tensors {
             tensor.name = self.framework.path(&tensor.name);
         }
