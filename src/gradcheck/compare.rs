@@ -130,7 +130,7 @@ impl Check<'_> {
                     }
                     verdict = self.conclude(tensor, gradient.is_some(), &mut seen);
                 }
-                Err(finding) => self.findings.push(finding),
+                Err(finding) => self.findings.push(*finding),
             }
         } else if directions.is_empty() {
             verdict = Verdict::Unused;
@@ -148,7 +148,7 @@ impl Check<'_> {
     }
 
     /// The step asked for, or the default one.
-    fn step(&self, tensor: &str, default: Step) -> Result<f64, Finding> {
+    fn step(&self, tensor: &str, default: Step) -> Result<f64, Box<Finding>> {
         let Some(step) = self.options.step else {
             return Ok(default.step);
         };
@@ -156,12 +156,12 @@ impl Check<'_> {
         let response = default.response * step / default.step;
         let enough = self.options.epsilon() / self.options.relative_tolerance();
         if response < enough && default.response > 0.0 {
-            return Err(Finding::StepTooSmall {
+            return Err(Box::new(Finding::StepTooSmall {
                 tensor: tensor.to_string(),
                 step,
                 at_least: default.step * enough / default.response,
                 dtype: self.options.dtype,
-            });
+            }));
         }
         Ok(step)
     }

@@ -91,7 +91,7 @@ impl Output {
 
 impl<'a, A: Arguments, O: Outputs, F: Fn(A::Values) -> O> Function<'a, A, F> {
     /// Fails if the data type is none that the check, or a tensor's device, can compute in.
-    pub(super) fn new(arguments: &'a A, closure: F, dtype: DType) -> Result<Self, Finding> {
+    pub(super) fn new(arguments: &'a A, closure: F, dtype: DType) -> Result<Self, Box<Finding>> {
         let mut collect = Collect {
             dtype,
             variables: vec![],
@@ -99,7 +99,7 @@ impl<'a, A: Arguments, O: Outputs, F: Fn(A::Values) -> O> Function<'a, A, F> {
         };
         arguments.map(&Name::default(), &mut collect);
         match collect.unsupported {
-            Some(finding) => Err(finding),
+            Some(finding) => Err(Box::new(finding)),
             None => Ok(Self {
                 arguments,
                 closure,

@@ -47,7 +47,7 @@ impl<'a> Check<'a> {
         }
         Err(GradcheckFailure {
             findings: self.findings,
-            report: self.report,
+            report: Box::new(self.report),
         })
     }
 
@@ -108,7 +108,7 @@ impl<'a> Check<'a> {
         let function = match Function::new(arguments, function, options.dtype) {
             Ok(function) => function,
             Err(finding) => {
-                self.findings.push(finding);
+                self.findings.push(*finding);
                 return None;
             }
         };

@@ -376,7 +376,7 @@ pub struct GradcheckFailure {
     /// All that is wrong; never empty.
     pub findings: Vec<Finding>,
     /// What was compared.
-    pub report: GradcheckReport,
+    pub report: Box<GradcheckReport>,
 }
 
 impl core::error::Error for GradcheckFailure {}
