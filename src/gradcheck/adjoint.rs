@@ -132,8 +132,8 @@ impl Check<'_> {
                 difference / size
             };
             largest_error = f64::max(largest_error, error);
-            // NaN is no agreement.
-            if !(difference <= tolerance * size + options.absolute_tolerance) {
+            let agrees = difference <= tolerance * size + options.absolute_tolerance;
+            if !agrees {
                 if verdict == Verdict::Agrees {
                     self.findings.push(Finding::NotAdjoint {
                         tensor: name.clone(),

@@ -56,6 +56,8 @@ pub struct Progress {
     pub elapsed: Duration,
 }
 
+type OnProgress = Arc<dyn Fn(&Progress) + Send + Sync>;
+
 /// How to check. The defaults suit most functions.
 ///
 /// # Example
@@ -79,7 +81,7 @@ pub struct GradcheckOptions {
     pub(super) step: Option<f64>,
     relative_tolerance: Option<f64>,
     pub(super) absolute_tolerance: f64,
-    pub(super) progress: Option<Arc<dyn Fn(&Progress) + Send + Sync>>,
+    pub(super) progress: Option<OnProgress>,
 }
 
 impl Default for GradcheckOptions {
