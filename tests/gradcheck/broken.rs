@@ -158,7 +158,7 @@ impl Backward<Flex, 3> for Step {
                 (axis.crop_begin(), usize::try_from(axis.crop_end()).unwrap())
             };
             // The full map's: zero where it was cropped.
-            let full = grad.clone().pad([crop(&height), crop(&width)], 0.0);
+            let full = grad.clone().pad([crop(height), crop(width)], 0.0);
             (grad, full)
         };
 

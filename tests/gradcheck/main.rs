@@ -316,7 +316,7 @@ fn kinks_are_no_errors() {
     );
 
     // Beside the kink, the difference with a smaller step agrees.
-    let beside = x.clone().slice([2..4]);
+    let beside = x.clone().narrow(0, 2, 2);
     let report = check(
         ("x", beside),
         relu,
