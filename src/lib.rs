@@ -3,7 +3,7 @@
 
 // store, init, conv_transpose2d, overlap -> layer -> deconv2d -> skip_zeros -> op -> kernel,
 // polyphase -> explicit, layout -> geometry -> axis -> options, error: no file uses one before it.
-// gradcheck stands by itself.
+// gradcheck stands by itself; it and store use panic.
 mod axis;
 mod conv_transpose2d;
 mod deconv2d;
@@ -20,6 +20,7 @@ mod layout;
 mod op;
 mod options;
 mod overlap;
+mod panic;
 mod polyphase;
 mod skip_zeros;
 #[cfg(feature = "store")]

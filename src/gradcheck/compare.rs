@@ -4,7 +4,8 @@ use rand::rngs::StdRng;
 use rand::seq::index::sample;
 use rand::{RngExt, SeedableRng};
 
-use super::differences::{Differences, Direction, Outcome, Step, index};
+use super::differences::{Differences, Direction, Step, index};
+use super::explain::Outcome;
 use super::function::{Gradient, Variable};
 use super::preparation::{Check, draw};
 use super::{Arguments, Comparison, Finding, Mode, Outputs, Progress, TensorReport, Verdict};
@@ -60,11 +61,6 @@ impl Check<'_> {
             });
         }
         self.count_passes(&differences.function);
-
-        let independent = |tensor: &TensorReport| tensor.verdict == Verdict::Unused;
-        if self.report.tensors.iter().all(independent) {
-            self.findings.push(Finding::NothingDepends);
-        }
     }
 
     /// The directions through a tensor that the mode asks for.

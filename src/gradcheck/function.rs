@@ -42,6 +42,7 @@ pub(super) enum Order {
 /// A forward and a backward pass.
 pub(super) struct Pass {
     pub(super) output: Output,
+    pub(super) grad_output: Vec<f64>,
     /// One for each variable.
     pub(super) gradients: Vec<Option<Gradient>>,
 }
@@ -181,6 +182,7 @@ impl<'a, A: Arguments, O: Outputs, F: Fn(A::Values) -> O> Function<'a, A, F> {
         };
         Pass {
             output: read.output,
+            grad_output,
             gradients,
         }
     }

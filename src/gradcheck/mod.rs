@@ -79,12 +79,14 @@
 //! 3rd ed., section 5.7. The adjoint ("dot product") test: Claerbout, *Earth Soundings Analysis*,
 //! 1992, chapter 5.
 
-// adjoint, compare -> preparation -> differences -> function -> report -> options, arguments: no file
-// uses one before it.
+// compare -> explain, adjoint -> preparation -> differences -> function -> report -> findings ->
+// options, arguments: no file uses one before it.
 mod adjoint;
 mod arguments;
 mod compare;
 mod differences;
+mod explain;
+mod findings;
 mod function;
 mod options;
 mod preparation;
@@ -92,8 +94,9 @@ mod report;
 
 pub use adjoint::check_adjoint;
 pub use arguments::{ArgumentMapper, Arguments, Name, OutputVisitor, Outputs, Parameters, module};
+pub use findings::{Comparison, Finding};
 pub use options::{GradcheckOptions, Mode, Progress};
-pub use report::{Comparison, Finding, GradcheckFailure, GradcheckReport, TensorReport, Verdict};
+pub use report::{GradcheckFailure, GradcheckReport, TensorReport, Verdict};
 
 use preparation::Check;
 

@@ -1,8 +1,6 @@
 //! Everything that a check looks at before it takes differences: options, arguments, the passes
 //! themselves.
 
-use core::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use burn::tensor::DType;
@@ -13,7 +11,9 @@ use super::differences::{Differences, Reference, index};
 use super::function::{Function, Order, Output, Pass};
 use super::{
     Arguments, Finding, GradcheckFailure, GradcheckOptions, GradcheckReport, Mode, Outputs,
+    TensorReport, Verdict,
 };
+use crate::panic::caught;
 
 /// A check under way.
 pub(super) struct Check<'a> {
@@ -41,7 +41,11 @@ impl<'a> Check<'a> {
         }
     }
 
-    pub(super) fn finish(self) -> Result<GradcheckReport, GradcheckFailure> {
+    pub(super) fn finish(mut self) -> Result<GradcheckReport, GradcheckFailure> {
+        let is_unused = |tensor: &TensorReport| tensor.verdict == Verdict::Unused;
+        if self.findings.is_empty() && self.report.tensors.iter().all(is_unused) {
+            self.findings.push(Finding::NothingDepends);
+        }
         if self.findings.is_empty() {
             return Ok(self.report);
         }
@@ -137,12 +141,12 @@ impl<'a> Check<'a> {
                 }
                 function.backward(draw, Order::RowMajor)
             };
-            let pass = match catch_unwind(AssertUnwindSafe(run)) {
+            let pass = match caught(run) {
                 Ok(pass) => pass,
-                Err(panic) => {
+                Err(message) => {
                     self.findings.push(Finding::Panics {
                         dtype: options.dtype,
-                        message: message(&*panic),
+                        message,
                     });
                     return None;
                 }
@@ -156,10 +160,9 @@ impl<'a> Check<'a> {
                 }
                 let strided = function.backward(draw, Order::Strided);
                 self.check_layout(&function, &pass, &strided);
-                output = pass.output.clone();
+                output = pass.output;
             }
-            let grad_output = draw(pass.output.values.len());
-            references.push(Reference::new(seed, grad_output, pass.gradients));
+            references.push(Reference::new(seed, pass.grad_output, pass.gradients));
         }
         self.check_gradients(&function, &references[0]);
         self.count_passes(&function);
@@ -314,10 +317,4 @@ fn disagreements<A, F>(
         look(&variable.name, &variable.shape, first, second);
     }
     found
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_string())
 }

@@ -3,7 +3,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use burn::store::burn_pack::{self, Tensor as StoredTensor};
@@ -14,6 +13,7 @@ use zip::ZipArchive;
 
 use super::WeightsError;
 use super::keras::{self, Problem, cause};
+use crate::panic;
 
 /// The formats that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,11 +106,7 @@ fn read_hdf5(bytes: Vec<u8>) -> Result<Vec<StoredTensor>, Problem> {
 
 /// Calls a reader; a panic in it, which only a corrupt file can cause, becomes an error.
 fn caught<T>(read: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(read)).map_err(|panic| {
-        let message = panic.downcast_ref::<String>().map(String::as_str);
-        let message = message.or_else(|| panic.downcast_ref::<&str>().copied());
-        format!("the reader panicked: {}", message.unwrap_or("no message"))
-    })
+    panic::caught(read).map_err(|message| format!("the reader panicked: {message}"))
 }
 
 /// The kind of a file by its first bytes, and what to call it.

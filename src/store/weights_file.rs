@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use burn::module::Module;
 use burn::store::burn_pack::Tensor as StoredTensor;
-use burn::store::{KeyRemapper, ModuleSnapshot, map_indices_contiguous};
+use burn::store::{ApplyError, KeyRemapper, ModuleSnapshot, map_indices_contiguous};
 
 use super::fit::Fit;
 use super::framework::Framework;
-use super::{Deconv2dAdapter, WeightsError, file};
+use super::{Deconv2dAdapter, Misfit, WeightsError, file};
 use crate::KernelLayout;
 
 /// A file of weights that another framework wrote, to be loaded into a Burn model whose transposed
@@ -306,7 +306,23 @@ impl WeightsFile {
         // All that burn-store could find wrong, `Fit` has looked at.
         let skip_enum_variants = self.framework.skips_enum_variants();
         let result = model.apply(fit.fitted, None, None, skip_enum_variants);
-        debug_assert!(result.errors.is_empty(), "{result}");
+        if !result.errors.is_empty() {
+            let misfit = |error: ApplyError| {
+                let cause = error.to_string();
+                let (ApplyError::ShapeMismatch { path, .. }
+                | ApplyError::DTypeMismatch { path, .. }
+                | ApplyError::AdapterError { path, .. }
+                | ApplyError::LoadError { path, .. }) = error;
+                let tensor = path;
+                Misfit::Data { tensor, cause }
+            };
+            return Err(WeightsError::DoesNotFit {
+                path: self.path.clone(),
+                missing: fit.missing,
+                misfits: result.errors.into_iter().map(misfit).collect(),
+                unused,
+            });
+        }
         Ok(LoadReport {
             loaded: result.applied,
             missing: fit.missing,

@@ -207,6 +207,15 @@ fn gradients_of_unused_tensors_are_unexpected() {
         ));
         assert_eq!(named(&finding), "unexpected unused");
     }
+    let finding = only(check_adjoint(
+        (("x", random([3, 4])), ("unused", random([3, 4]))),
+        |(x, unused)| x * 2.0 + (unused.clone() - unused.detach()),
+        &GradcheckOptions::new(),
+    ));
+    let Finding::NotAdjoint { tensor, error, .. } = finding else {
+        panic!("{finding}")
+    };
+    assert_eq!((tensor.as_str(), error), ("unused", 1.0));
 }
 
 #[test]
@@ -214,6 +223,12 @@ fn nothing_to_check_is_a_failure() {
     let constant: fn(Tensor<2>) -> Tensor<2> = |x| Tensor::ones([2, 2], (&x.device(), DType::F64));
     for function in [constant, |x| x * 0.0] {
         let finding = only(check(random([3, 4]), function, &options(Mode::Projections)));
+        assert_eq!(finding, Finding::NothingDepends);
+        let finding = only(check_adjoint(
+            random([3, 4]),
+            function,
+            &GradcheckOptions::new(),
+        ));
         assert_eq!(finding, Finding::NothingDepends);
     }
 

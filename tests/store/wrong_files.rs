@@ -18,17 +18,22 @@ fn files_of_another_kind() {
     let burn = "a Burn checkpoint (.bpk), or safetensors";
     let empty = TemporaryFile::with("empty.pt", b"");
     let noise = TemporaryFile::with("noise.pt", &[7, 255, 0, 3, 200, 7, 9, 1, 0, 4]);
-    let png = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/comparison.png");
+    let png = TemporaryFile::with("image.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR");
     let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let folder = fixture("");
     let cases = [
         (
-            WeightsFile::pytorch(&png),
-            png.clone(),
+            WeightsFile::pytorch(&png.0),
+            png.0.clone(),
             "a PNG image",
             pytorch,
         ),
-        (WeightsFile::keras(&png), png, "a PNG image", keras),
+        (
+            WeightsFile::keras(&png.0),
+            png.0.clone(),
+            "a PNG image",
+            keras,
+        ),
         (WeightsFile::burn(&text), text.clone(), "a text file", burn),
         (WeightsFile::flax(&text), text, "a text file", "safetensors"),
         (
