@@ -149,6 +149,19 @@ impl AxisGeometry {
         self.crop_begin.min(full)..(self.crop_begin + self.output).min(full)
     }
 
+    /// The same sizes in the kernels' words.
+    #[cfg(feature = "kernel")]
+    pub(crate) fn problem(&self) -> deconv_kernel::Axis {
+        deconv_kernel::Axis {
+            input: self.input,
+            kernel: self.kernel,
+            stride: self.stride,
+            dilation: self.dilation,
+            crop_begin: self.crop_begin,
+            output: self.output,
+        }
+    }
+
     /// How many zeros follow the values that stay, `O - kept`.
     pub fn appended(&self) -> usize {
         self.output - self.kept().len()

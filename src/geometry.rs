@@ -167,6 +167,18 @@ impl Geometry {
         ]
     }
 
+    /// The same sizes in the kernels' words.
+    #[cfg(feature = "kernel")]
+    pub(crate) fn problem(&self) -> deconv_kernel::Problem {
+        deconv_kernel::Problem {
+            batch: self.batch,
+            groups: self.groups,
+            c_in: self.channels[0],
+            c_out: self.channels[1],
+            axes: self.axes().map(AxisGeometry::problem),
+        }
+    }
+
     /// Checks that memory can address each tensor that an algorithm makes.
     fn check_tensors(&self) -> Result<(), Deconv2dError> {
         let [height, width] = self.axes();

@@ -247,7 +247,7 @@ impl Deconv2dLayerConfig {
 }
 
 /// What a visitor enters to learn a layer's number of groups, which no shape of a weight tells.
-pub(crate) const GROUPS: &str = "Groups";
+pub const GROUPS: &str = "Groups";
 
 /// In a layer, the config is a module without parameters. A visitor finds one more in it, of the
 /// type `Groups` and named by their number.

@@ -4,7 +4,6 @@
 use core::fmt;
 
 use burn::tensor::Tensor;
-#[cfg(any(test, feature = "store"))]
 use burn::tensor::{DType, TensorData};
 use serde::{Deserialize, Serialize};
 
@@ -226,8 +225,7 @@ impl KernelLayout {
 
     /// As [`to_article`](Self::to_article), on data of any type whose values have one size in
     /// bytes; never panics.
-    #[cfg(any(test, feature = "store"))]
-    pub(crate) fn data_to_article(
+    pub fn data_to_article(
         self,
         weight: TensorData,
         groups: usize,
@@ -237,9 +235,8 @@ impl KernelLayout {
 
     /// As [`from_article`](Self::from_article), on data of any type whose values have one size in
     /// bytes; never panics.
-    #[cfg(any(test, feature = "store"))]
     #[allow(clippy::wrong_self_convention)]
-    pub(crate) fn data_from_article(
+    pub fn data_from_article(
         self,
         weight: TensorData,
         groups: usize,
@@ -314,7 +311,6 @@ impl Description {
     }
 
     /// How many values further the next one of each part stands.
-    #[cfg(any(test, feature = "store"))]
     fn strides(&self, parts: Parts) -> Parts {
         let mut strides = [0; 5];
         let mut stride = 1;
@@ -359,7 +355,6 @@ fn convert(
     Ok(turned.permute(to.order).reshape(shape))
 }
 
-#[cfg(any(test, feature = "store"))]
 fn convert_data(
     from: KernelLayout,
     to: KernelLayout,

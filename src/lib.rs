@@ -1,4 +1,4 @@
-#![doc = include_str!("../README.md")]
+//! A transposed-convolution layer for Burn.
 #![deny(missing_docs, unsafe_code, clippy::undocumented_unsafe_blocks)]
 
 // store, init, conv_transpose2d, overlap -> layer -> deconv2d -> skip_zeros -> op -> kernel,
@@ -10,28 +10,22 @@ mod deconv2d;
 mod error;
 pub mod explicit;
 mod geometry;
-pub mod gradcheck;
 pub mod init;
-#[cfg(feature = "kernel")]
-mod kernel;
 mod layer;
 mod layout;
 #[cfg(feature = "kernel")]
 mod op;
 mod options;
 mod overlap;
-mod panic;
 mod polyphase;
 mod skip_zeros;
-#[cfg(feature = "store")]
-pub mod store;
 
 pub use axis::AxisGeometry;
 pub use conv_transpose2d::Crop;
 pub use deconv2d::{deconv2d, try_deconv2d};
 pub use error::{Axis, Deconv2dError};
 pub use geometry::Geometry;
-pub use layer::{Deconv2dLayer, Deconv2dLayerConfig};
+pub use layer::{Deconv2dLayer, Deconv2dLayerConfig, GROUPS};
 pub use layout::KernelLayout;
 pub use options::{Algorithm, Deconv2dOptions, Fan, Padding};
 pub use overlap::{Overlap, overlap};

@@ -5,10 +5,10 @@ mod common;
 use burn::module::{Module, Param};
 use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::{DType, Device, Tensor};
-use burn_deconv::gradcheck::{
+use burn_deconv::{Algorithm, Deconv2dLayer, Deconv2dLayerConfig, Padding};
+use burn_gradcheck::{
     GradcheckOptions, GradcheckReport, Mode, Verdict, check, check_adjoint, module,
 };
-use burn_deconv::{Algorithm, Deconv2dLayer, Deconv2dLayerConfig, Padding};
 use common::{WholeNumbers, tensor};
 
 on_every_backend!(

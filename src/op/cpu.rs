@@ -3,10 +3,10 @@
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{DType, Element, TensorData};
-use pulp::Arch;
 
 use super::Deconv2dOps;
-use crate::{Geometry, kernel};
+use crate::Geometry;
+use deconv_kernel::{self as kernel, Arch};
 
 /// A backend whose memory the kernels can read. The tensors that its functions take lie in the
 /// order of their shapes, as [`in_order`](Self::in_order) gives them.
@@ -27,7 +27,8 @@ pub(super) trait Cpu: Backend + CpuValues<f32> + CpuValues<f64> {
         ) -> FloatTensor<B> {
             let bias = bias.map(B::values);
             let (input_values, weight) = (B::values(input), B::values(weight));
-            let output = kernel::forward(Arch::new(), geometry, input_values, weight, bias);
+            let output =
+                kernel::forward(Arch::new(), &geometry.problem(), input_values, weight, bias);
             tensor_like::<B, T, 4>(input, output, geometry.output_shape())
         }
         match input.dtype() {
@@ -46,7 +47,8 @@ pub(super) trait Cpu: Backend + CpuValues<f32> + CpuValues<f64> {
             geometry: &Geometry,
         ) -> FloatTensor<B> {
             let (weight_values, grad_output) = (B::values(weight), B::values(grad_output));
-            let grad = kernel::grad_input(Arch::new(), geometry, weight_values, grad_output);
+            let grad =
+                kernel::grad_input(Arch::new(), &geometry.problem(), weight_values, grad_output);
             tensor_like::<B, T, 4>(weight, grad, geometry.input_shape())
         }
         match weight.dtype() {
@@ -65,7 +67,8 @@ pub(super) trait Cpu: Backend + CpuValues<f32> + CpuValues<f64> {
             geometry: &Geometry,
         ) -> FloatTensor<B> {
             let (input_values, grad_output) = (B::values(input), B::values(grad_output));
-            let grad = kernel::grad_weight(Arch::new(), geometry, input_values, grad_output);
+            let grad =
+                kernel::grad_weight(Arch::new(), &geometry.problem(), input_values, grad_output);
             tensor_like::<B, T, 4>(input, grad, geometry.weight_shape())
         }
         match input.dtype() {
@@ -79,7 +82,7 @@ pub(super) trait Cpu: Backend + CpuValues<f32> + CpuValues<f64> {
             grad_output: &FloatTensor<B>,
             geometry: &Geometry,
         ) -> FloatTensor<B> {
-            let grad = kernel::grad_bias(geometry, B::values(grad_output));
+            let grad = kernel::grad_bias(&geometry.problem(), B::values(grad_output));
             tensor_like::<B, T, 1>(grad_output, grad, [geometry.channels()[1]])
         }
         match grad_output.dtype() {

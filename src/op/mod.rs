@@ -1,5 +1,5 @@
 //! The transposed convolution as one differentiable operation of Burn, on the CPU backends whose
-//! memory the [`kernel`](crate::kernel)s can read.
+//! memory the kernels can read.
 //!
 //! | file | what |
 //! |---|---|

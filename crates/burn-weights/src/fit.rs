@@ -1,0 +1,224 @@
+//! [`Fit`]: which tensor of a file becomes which parameter of a model.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use burn::module::{ModuleVisitor, Param};
+use burn::store::burn_pack::Tensor as StoredTensor;
+use burn::store::{ModuleAdapter, ModuleContext, bridge};
+use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor};
+
+use super::adapter::{Deconv2dAdapter, Kernels};
+use super::error::Misfit;
+use super::file::read_data;
+use super::framework::Framework;
+use burn_deconv::KernelLayout;
+
+/// Visits a model and reads, for each of its parameters, the tensor that belongs there. The model
+/// is not changed, so that nothing has to be undone when something is wrong: some parameters of
+/// Burn, the running statistics of batch norms, are shared by a model and its clones.
+pub(super) struct Fit {
+    framework: Framework,
+    layout: KernelLayout,
+    adapter: Box<dyn ModuleAdapter>,
+    kernels: Arc<Kernels>,
+    /// The file's, by name.
+    tensors: BTreeMap<String, StoredTensor>,
+    used: BTreeSet<String>,
+    path: Vec<String>,
+    containers: Vec<String>,
+    /// The model's, by path, in memory.
+    pub(super) fitted: Vec<StoredTensor>,
+    pub(super) missing: Vec<String>,
+    pub(super) misfits: Vec<Misfit>,
+    /// Whether a batch norm may have been trained: its gamma has been drawn.
+    pub(super) batch_norm_in_use: bool,
+}
+
+/// What a parameter holds.
+#[derive(Clone, Copy)]
+enum Kind {
+    Float,
+    Int,
+    Bool,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Float => "float",
+            Self::Int => "int",
+            Self::Bool => "bool",
+        }
+    }
+
+    /// As burn-store has it.
+    fn accepts(self, dtype: DType) -> bool {
+        match self {
+            Self::Float => dtype.is_float() || matches!(dtype, DType::QFloat(_)),
+            Self::Int => dtype.is_int() || dtype.is_uint(),
+            Self::Bool => dtype.is_bool() || matches!(dtype, DType::U8 | DType::U32),
+        }
+    }
+}
+
+impl Fit {
+    pub(super) fn new(
+        framework: Framework,
+        layout: KernelLayout,
+        ours: Deconv2dAdapter,
+        tensors: BTreeMap<String, StoredTensor>,
+    ) -> Self {
+        Self {
+            framework,
+            layout,
+            kernels: ours.kernels(),
+            adapter: framework.adapter(ours),
+            tensors,
+            used: BTreeSet::new(),
+            path: vec![],
+            containers: vec![],
+            fitted: vec![],
+            missing: vec![],
+            misfits: vec![],
+            batch_norm_in_use: false,
+        }
+    }
+
+    /// The tensors of the file that no parameter asked for.
+    pub(super) fn unused(&self) -> Vec<String> {
+        let names = self.tensors.keys();
+        names
+            .filter(|&name| !self.used.contains(name))
+            .cloned()
+            .collect()
+    }
+
+    fn module(&self) -> Option<&str> {
+        ModuleContext::new(&self.containers).module_type()
+    }
+
+    /// The name in the file of the tensor for the current parameter.
+    fn find(&self) -> Option<String> {
+        let (param, layer) = self.path.split_last()?;
+        let path = self.path.join(".");
+        if self.tensors.contains_key(&path) {
+            return Some(path);
+        }
+        let in_layer = |param: &str| match layer {
+            [] => param.to_string(),
+            layer => format!("{}.{param}", layer.join(".")),
+        };
+        let is_there = |name: &String| self.tensors.contains_key(name);
+        let numbered = (0..)
+            .take_while(|number| is_there(&in_layer(&number.to_string())))
+            .count();
+        let other = self.framework.param_name(self.module()?, param, numbered)?;
+        Some(in_layer(&other)).filter(is_there)
+    }
+
+    fn take(&mut self, expected: Shape, kind: Kind, device: Device) {
+        let path = self.path.join(".");
+        let Some(mut tensor) = self.find().and_then(|name| {
+            let tensor = self.tensors.get(&name).cloned();
+            self.used.insert(name);
+            tensor
+        }) else {
+            self.missing.push(path);
+            return;
+        };
+        let (id, stored) = (tensor.param_id, tensor.shape.to_vec());
+        tensor.name = path.clone();
+        let tensor = self
+            .adapter
+            .adapt(tensor, ModuleContext::new(&self.containers));
+        let (dtype, found) = (tensor.dtype, tensor.shape.to_vec());
+
+        if tensor.shape != expected {
+            let misfit = self.kernel_misfit(&path, &expected, stored);
+            self.misfits.push(misfit.unwrap_or(Misfit::Shape {
+                tensor: path,
+                expected: expected.to_vec(),
+                found,
+            }));
+            return;
+        }
+        if !kind.accepts(dtype) {
+            self.misfits.push(Misfit::Kind {
+                tensor: path,
+                expected: kind.name(),
+                found: dtype,
+            });
+            return;
+        }
+        let data = read_data(tensor).and_then(|data| match kind {
+            Kind::Float if dtype.is_float() => {
+                let wanted = device.settings().float_dtype.into();
+                data.try_cast(wanted).map_err(|error| error.to_string())
+            }
+            _ => Ok(data),
+        });
+        match data {
+            Ok(data) => self.fitted.push(bridge::from_data(data, path, id)),
+            Err(cause) => self.misfits.push(Misfit::Data {
+                tensor: path,
+                cause,
+            }),
+        }
+    }
+
+    /// What is wrong with the current parameter if it is the weight of one of our layers.
+    fn kernel_misfit(&self, path: &str, expected: &Shape, stored: Vec<usize>) -> Option<Misfit> {
+        let expected = <[usize; 4]>::try_from(expected.as_slice()).ok()?;
+        let groups = self.kernels.get(path)?.groups;
+        let layouts = [
+            KernelLayout::Article,
+            KernelLayout::Burn,
+            KernelLayout::TensorFlow,
+            KernelLayout::Flax,
+        ];
+        let fits = |layout: &KernelLayout| {
+            let shape = layout.shape_of(expected, groups);
+            shape.is_ok_and(|shape| shape == *stored)
+        };
+        Some(Misfit::Kernel {
+            tensor: path.to_string(),
+            expected,
+            layout: self.layout,
+            fits: layouts.into_iter().filter(fits).collect(),
+            found: stored,
+        })
+    }
+}
+
+impl ModuleVisitor for Fit {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.containers.push(container.to_string());
+        if !(self.framework.skips_enum_variants() && container.starts_with("Enum:")) {
+            self.path.push(name.to_string());
+        }
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.containers.pop();
+        if !(self.framework.skips_enum_variants() && container.starts_with("Enum:")) {
+            self.path.pop();
+        }
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let is_gamma = self.path.last().is_some_and(|name| name == "gamma");
+        if is_gamma && self.module() == Some("Struct:BatchNorm") && param.is_initialized() {
+            self.batch_norm_in_use = true;
+        }
+        self.take(param.lazy_shape(), Kind::Float, param.lazy_device());
+    }
+
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        self.take(param.lazy_shape(), Kind::Int, param.lazy_device());
+    }
+
+    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
+        self.take(param.lazy_shape(), Kind::Bool, param.lazy_device());
+    }
+}

@@ -1,0 +1,95 @@
+//! Buffers that go from call to call, since the memory of a new one costs a small call as much as
+//! its work: the system clears each page when it is first touched.
+
+use core::ops::{Deref, DerefMut};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::tile::Element;
+
+/// The most bytes that are kept for a type of numbers.
+const MOST: usize = 32 << 20;
+
+/// Bytes of a cache line.
+pub(crate) const CACHE_LINE: usize = 64;
+
+/// Buffers that no call has.
+pub(crate) struct Pool<T> {
+    buffers: Mutex<Vec<Vec<T>>>,
+}
+
+impl<T> Pool<T> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            buffers: Mutex::new(Vec::new()),
+        }
+    }
+
+    fn buffers(&self) -> MutexGuard<'_, Vec<Vec<T>>> {
+        // Nothing under the lock leaves a buffer half-way.
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A slice of numbers that are whatever the last call has left, from the start of a cache line on.
+pub(crate) struct Buffer<T: Element> {
+    values: Vec<T>,
+    start: usize,
+    length: usize,
+}
+
+impl<T: Element> Buffer<T> {
+    pub(crate) fn new(length: usize) -> Self {
+        let line = CACHE_LINE / size_of::<T>();
+        let most = length + line;
+        let mut buffers = T::pool().buffers();
+        // The smallest that is long enough, or else the longest.
+        let fits = |values: &Vec<T>| (values.len() < most, values.len().abs_diff(most));
+        let best = (0..buffers.len()).min_by_key(|i| fits(&buffers[*i]));
+        let mut values = best.map_or_else(Vec::new, |i| buffers.swap_remove(i));
+        drop(buffers);
+        if values.len() < most {
+            values = vec![T::default(); most];
+        }
+        let start = values.as_ptr().align_offset(CACHE_LINE).min(line);
+        Self {
+            values,
+            start,
+            length,
+        }
+    }
+}
+
+impl<T: Element> Default for Buffer<T> {
+    fn default() -> Self {
+        Self {
+            values: Vec::new(),
+            start: 0,
+            length: 0,
+        }
+    }
+}
+
+impl<T: Element> Drop for Buffer<T> {
+    fn drop(&mut self) {
+        let values = core::mem::take(&mut self.values);
+        let mut buffers = T::pool().buffers();
+        let kept: usize = buffers.iter().map(Vec::len).sum();
+        if (kept + values.len()) * size_of::<T>() <= MOST && !values.is_empty() {
+            buffers.push(values);
+        }
+    }
+}
+
+impl<T: Element> Deref for Buffer<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.values[self.start..][..self.length]
+    }
+}
+
+impl<T: Element> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.values[self.start..][..self.length]
+    }
+}

@@ -1,0 +1,338 @@
+//! The kernels against two loops over everything in f64, on drawn geometries; with whole numbers,
+//! so that results are compared with `==`.
+
+use pulp::Arch;
+use rayon::ThreadPool;
+
+use crate::{Axis, Problem};
+use crate::{Element, Threads, correlate, direct, grad_weight, scalar_products};
+
+/// Numbers that look drawn (splitmix64: Steele, Lea and Flood, OOPSLA 2014).
+struct Draw(u64);
+
+impl Draw {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
+    fn pick<const N: usize>(&mut self, from: [usize; N]) -> usize {
+        from[self.below(N)]
+    }
+
+    fn whole_numbers(&mut self, count: usize) -> Vec<f64> {
+        (0..count).map(|_| self.below(7) as f64 - 3.0).collect()
+    }
+
+    /// Sizes about the edges of tiles and blocks, and any crop.
+    fn problem(&mut self) -> Problem {
+        let groups = self.pick([1, 1, 1, 2, 3]);
+        let wide = self.below(4) == 0;
+        let [c_in, c_out] = [0, 1].map(|_| {
+            let channels = if wide {
+                self.pick([1, 7, 13, 33, 70])
+            } else {
+                1 + self.below(5)
+            };
+            groups * channels
+        });
+        Problem {
+            batch: 1 + self.below(3),
+            groups,
+            c_in,
+            c_out,
+            axes: [0, 1].map(|_| self.axis(wide)),
+        }
+    }
+
+    fn axis(&mut self, wide: bool) -> Axis {
+        let input = if wide {
+            1 + self.below(6)
+        } else {
+            self.pick([1, 2, 3, 5, 8, 15, 16, 17, 33])
+        };
+        let axis = Axis {
+            input,
+            kernel: 1 + self.below(5),
+            stride: 1 + self.below(4),
+            dilation: 1 + self.below(3),
+            crop_begin: 0,
+            output: 1,
+        };
+        let crop_begin = self.below(axis.full().min(6));
+        // At the end some values are cropped, none, or zeros are appended.
+        let longest = axis.full() - crop_begin + axis.stride.max(axis.dilation) - 1;
+        let output = longest - self.below(longest.min(9));
+        Axis {
+            crop_begin,
+            output,
+            ..axis
+        }
+    }
+}
+
+/// Calls `f` with the indices of every input value, weight and output value that belong together.
+fn each_product(problem: &Problem, mut f: impl FnMut(usize, usize, usize)) {
+    let [n, c_in, h_in, w_in] = problem.input_shape();
+    let [c_out, c_in_per_group, k_h, k_w] = problem.weight_shape();
+    let [.., h_out, w_out] = problem.output_shape();
+    let [height, width] = &problem.axes;
+    let place = |axis: &Axis, i: usize, tap: usize| {
+        let full = i * axis.stride + (axis.kernel - 1 - tap) * axis.dilation;
+        full.checked_sub(axis.crop_begin)
+            .filter(|at| *at < axis.output)
+    };
+    for (map, o, c) in (0..n)
+        .flat_map(|map| (0..c_out).flat_map(move |o| (0..c_in_per_group).map(move |c| (map, o, c))))
+    {
+        let channel = o / (c_out / problem.groups) * c_in_per_group + c;
+        for (y, x) in (0..h_in).flat_map(|y| (0..w_in).map(move |x| (y, x))) {
+            for (a, b) in (0..k_h).flat_map(|a| (0..k_w).map(move |b| (a, b))) {
+                let (Some(to_y), Some(to_x)) = (place(height, y, a), place(width, x, b)) else {
+                    continue;
+                };
+                f(
+                    ((map * c_in + channel) * h_in + y) * w_in + x,
+                    ((o * c_in_per_group + c) * k_h + a) * k_w + b,
+                    ((map * c_out + o) * h_out + to_y) * w_out + to_x,
+                );
+            }
+        }
+    }
+}
+
+struct Case {
+    problem: Problem,
+    input: Vec<f64>,
+    weight: Vec<f64>,
+    bias: Vec<f64>,
+    grad_output: Vec<f64>,
+    /// Output, and the gradients of input and weight.
+    expected: [Vec<f64>; 3],
+}
+
+impl Case {
+    fn draw(draw: &mut Draw) -> Self {
+        let problem = draw.problem();
+        let [input, weight, grad_output] = [
+            problem.input_shape(),
+            problem.weight_shape(),
+            problem.output_shape(),
+        ]
+        .map(|shape| draw.whole_numbers(shape.iter().product()));
+        let bias = draw.whole_numbers(problem.c_out);
+        let [.., h_out, w_out] = problem.output_shape();
+        let planes = (0..grad_output.len()).map(|at| at / (h_out * w_out) % bias.len());
+        let mut output: Vec<f64> = planes.map(|channel| bias[channel]).collect();
+        let (mut grad_input, mut grad_weight) = (vec![0.; input.len()], vec![0.; weight.len()]);
+        each_product(&problem, |i, w, o| {
+            output[o] += input[i] * weight[w];
+            grad_input[i] += weight[w] * grad_output[o];
+            grad_weight[w] += input[i] * grad_output[o];
+        });
+        let expected = [output, grad_input, grad_weight];
+        Self {
+            problem,
+            input,
+            weight,
+            bias,
+            grad_output,
+            expected,
+        }
+    }
+
+    /// Checks the kernels' results for one kind of vectors.
+    fn check<T: Element + Into<f64>>(&self, arch: Arch, number: fn(f64) -> T) {
+        let Self {
+            problem, expected, ..
+        } = self;
+        let threads = Threads::all();
+        let numbers = |values: &[f64]| -> Vec<T> { values.iter().map(|v| number(*v)).collect() };
+        let [input, weight] = [&self.input, &self.weight].map(|values| numbers(values));
+        let [bias, grad_output] = [&self.bias, &self.grad_output].map(|values| numbers(values));
+        let got = [
+            correlate::forward(arch, threads, problem, &input, &weight, Some(&bias)),
+            correlate::grad_input(arch, threads, problem, &weight, &grad_output),
+            grad_weight::grad_weight(arch, threads, problem, &input, &grad_output),
+        ];
+        let products = scalar_products::grad_weight(arch, threads, problem, &input, &grad_output);
+        let plain = [
+            direct::forward(threads, problem, &input, &weight, Some(&bias)),
+            direct::grad_input(threads, problem, &weight, &grad_output),
+            direct::grad_weight(threads, problem, &input, &grad_output),
+        ];
+        let names = ["output", "gradient of the input", "gradient of the weight"];
+        for (got, kernel) in [(&got[..], "vector"), (&plain[..], "plain")] {
+            for ((got, expected), name) in got.iter().zip(expected).zip(names) {
+                compare(
+                    got,
+                    expected,
+                    &format!("{name}, {kernel} kernel, {arch:?}: {problem:?}"),
+                );
+            }
+        }
+        let message = format!("scalar products, {arch:?}: {problem:?}");
+        compare(&products, &expected[2], &message);
+    }
+}
+
+/// Names the first value that is another.
+fn compare<T: Element + Into<f64>>(got: &[T], expected: &[f64], message: &str) {
+    assert_eq!(got.len(), expected.len(), "{message}");
+    let values = got.iter().map(|got| (*got).into()).zip(expected);
+    let wrong = values
+        .enumerate()
+        .find(|(_, (got, expected))| got != *expected);
+    assert_eq!(wrong, None, "{message}");
+}
+
+/// All kinds of vectors that the machine has.
+fn archs() -> Vec<Arch> {
+    let mut archs = vec![Arch::Scalar, Arch::new()];
+    #[cfg(target_arch = "x86_64")]
+    archs.extend(pulp::x86::V3::try_new().map(Arch::V3));
+    archs
+}
+
+fn pool(threads: usize) -> ThreadPool {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn every_kernel_is_exact_on_drawn_geometries() {
+    let pools = [pool(1), pool(3)];
+    let mut draw = Draw(1);
+    for i in 0..3_000 {
+        let case = Case::draw(&mut draw);
+        pools[i % 2].install(|| {
+            for arch in archs() {
+                case.check::<f32>(arch, |value| value as f32);
+                case.check::<f64>(arch, |value| value);
+            }
+        });
+    }
+}
+
+/// Geometries past the size of small calls: tiles, bands and blocks with remainders, few and many
+/// channels, groups, and taps far apart.
+fn large_problems() -> [Problem; 6] {
+    let square = |input, kernel, stride| same(input, kernel, stride, 1);
+    let problem = |batch, [c_in, c_out]: [usize; 2], groups, axes| Problem {
+        batch,
+        groups,
+        c_in,
+        c_out,
+        axes,
+    };
+    [
+        problem(2, [8, 7], 1, [same(9, 3, 2, 40), same(6, 3, 2, 50)]),
+        problem(2, [70, 13], 1, [square(9, 4, 2), square(7, 3, 2)]),
+        problem(1, [3, 5], 1, [square(33, 3, 2), square(40, 3, 1)]),
+        problem(1, [6, 6], 6, [square(30, 4, 2), square(31, 4, 2)]),
+        problem(1, [20, 1], 1, [square(20, 9, 3); 2]),
+        problem(3, [16, 24], 2, [square(8, 2, 2); 2]),
+    ]
+}
+
+/// TensorFlow's `SAME`: an output of `input * stride`, an odd crop cuts one more at the end.
+fn same(input: usize, kernel: usize, stride: usize, dilation: usize) -> Axis {
+    let axis = Axis {
+        input,
+        kernel,
+        stride,
+        dilation,
+        crop_begin: 0,
+        output: input * stride,
+    };
+    Axis {
+        crop_begin: axis.full().saturating_sub(axis.output) / 2,
+        ..axis
+    }
+}
+
+#[test]
+fn a_number_that_is_not_finite_reaches_its_own_results_alone() {
+    let mut draw = Draw(2);
+    for problem in large_problems() {
+        let shapes = [
+            problem.input_shape(),
+            problem.weight_shape(),
+            problem.output_shape(),
+        ];
+        let sizes = shapes.map(|shape| shape.iter().product::<usize>());
+        for (operand, value) in [(0, f64::INFINITY), (1, f64::NAN), (2, f64::NEG_INFINITY)] {
+            let mut values = sizes.map(|size| draw.whole_numbers(size));
+            let at = draw.below(sizes[operand]);
+            values[operand][at] = value;
+            let [input, weight, grad_output] = values;
+            let mut expected = [vec![0.; sizes[2]], vec![0.; sizes[0]], vec![0.; sizes[1]]];
+            each_product(&problem, |i, w, o| {
+                expected[0][o] += input[i] * weight[w];
+                expected[1][i] += weight[w] * grad_output[o];
+                expected[2][w] += input[i] * grad_output[o];
+            });
+            for arch in archs() {
+                let got = [
+                    crate::forward(arch, &problem, &input, &weight, None),
+                    crate::grad_input(arch, &problem, &weight, &grad_output),
+                    crate::grad_weight(arch, &problem, &input, &grad_output),
+                ];
+                for (got, expected) in got.iter().zip(&expected) {
+                    let same = |(a, b): (&f64, &f64)| a == b || a.is_nan() && b.is_nan();
+                    let all = got.iter().zip(expected).all(same);
+                    assert!(all, "{value} in operand {operand}, {arch:?}: {problem:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn results_are_the_same_to_the_last_bit_on_any_number_of_threads() {
+    let mut draw = Draw(3);
+    for problem in large_problems() {
+        let shapes = [
+            problem.input_shape(),
+            problem.weight_shape(),
+            problem.output_shape(),
+        ];
+        let [input, weight, grad_output] = shapes.map(|shape| -> Vec<f32> {
+            // No whole numbers: any other order of a sum would show.
+            let fraction = |_| (draw.next() >> 40) as f32 / (1 << 24) as f32 - 0.5;
+            (0..shape.iter().product()).map(fraction).collect()
+        });
+        for arch in archs() {
+            let results = |threads: usize| {
+                let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
+                let results: [Vec<u32>; 4] = pool(threads).install(|| {
+                    let threads = Threads::all();
+                    let (x, w, g) = (&input, &weight, &grad_output);
+                    [
+                        bits(correlate::forward(arch, threads, &problem, x, w, None)),
+                        bits(correlate::grad_input(arch, threads, &problem, w, g)),
+                        bits(grad_weight::grad_weight(arch, threads, &problem, x, g)),
+                        bits(scalar_products::grad_weight(arch, threads, &problem, x, g)),
+                    ]
+                });
+                results
+            };
+            let expected = results(1);
+            for threads in [1, 2, 3, 8] {
+                assert!(
+                    results(threads) == expected,
+                    "{threads} threads, {arch:?}: {problem:?}"
+                );
+            }
+        }
+    }
+}
