@@ -33,7 +33,7 @@ use train::{INTERRUPTED_STATUS, train};
 
 /// Trains a small network that enlarges images by 2 and compares it with bicubic enlargement.
 ///
-/// Without options it trains on built-in images for about two minutes. A checkpoint is written
+/// Without options it trains on built-in images for about one minute. A checkpoint is written
 /// after every epoch. Ctrl-C stops after the current step, and --resume continues from the last
 /// complete epoch: at most one epoch is lost.
 #[derive(Parser)]
