@@ -449,4 +449,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Reason as failure:  # of a reference, or of the measurement of the machine's limits
+        raise SystemExit(f"{failure}; see the logs in --out") from failure
