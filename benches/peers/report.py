@@ -140,7 +140,7 @@ def readme_block(data: dict[str, Any]) -> str:
             line += [milliseconds(seconds(result, row, which)) for row in ("ours", "burn")]
             line.append(best_other(result, which))
         body.append(line)
-    means = [f"all {len(results)} layers, geometric mean of their time / ours"]
+    means = [f"all {len(results)} layers, mean of their time / ours"]
     for which in PASSES:
         burn = geometric_mean(ratio(r, ("burn", "ours"), which) for r in results)
         best = geometric_mean(best_ratio(r, which) for r in results)
