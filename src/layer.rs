@@ -2,10 +2,7 @@
 //! passes them to [`try_deconv2d`].
 
 use burn::config::Config;
-use burn::module::{
-    Content, Devices, DisplaySettings, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper,
-    ModuleVisitor, Param,
-};
+use burn::module::{Content, DisplaySettings, Module, ModuleDisplay, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor};
 
@@ -230,55 +227,6 @@ impl Deconv2dLayerConfig {
             output_size,
             algorithm: self.algorithm,
         }
-    }
-}
-
-/// What a visitor enters to learn a layer's number of groups, which no shape of a weight tells.
-pub const GROUPS: &str = "Groups";
-
-/// In a layer, the config is a module without parameters. A visitor finds one more in it, of the
-/// type `Groups` and named by their number.
-impl Module for Deconv2dLayerConfig {
-    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
-        let groups = self.groups.to_string();
-        visitor.enter_module(&groups, GROUPS);
-        visitor.exit_module(&groups, GROUPS);
-    }
-
-    fn map<M: ModuleMapper>(self, _mapper: &mut M) -> Self {
-        self
-    }
-
-    fn collect_devices(&self, devices: Devices) -> Devices {
-        devices
-    }
-
-    fn to_device(self, _device: &Device) -> Self {
-        self
-    }
-
-    fn fork(self, _device: &Device) -> Self {
-        self
-    }
-
-    fn valid(&self) -> Self {
-        self.clone()
-    }
-
-    fn train(self) -> Self {
-        self
-    }
-
-    fn materialize(self) -> Self {
-        self
-    }
-}
-
-impl ModuleDisplay for Deconv2dLayerConfig {}
-
-impl ModuleDisplayDefault for Deconv2dLayerConfig {
-    fn content(&self, content: Content) -> Option<Content> {
-        content.add_formatted(&self.to_string()).optional()
     }
 }
 

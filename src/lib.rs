@@ -23,6 +23,7 @@
 //!   [`Deconv2dLayer::to_conv_transpose2d`] convert from and to Burn's own layer.
 //! - `init.rs`: [`init::bilinear`] and [`init::icnr`] are initial values for upsampling.
 //! - `overlap.rs`: [`overlap()`] counts how many taps reach each output.
+//! - `config_module.rs`: [`GROUPS`] tells the weights' package how many groups a layer has.
 //! - `error.rs`: [`Deconv2dError`] is the error of every function here.
 //!
 //! Two more packages belong to this one: `burn-weights` loads and saves the weights of whole models,
@@ -30,6 +31,7 @@
 #![deny(missing_docs, unsafe_code, clippy::undocumented_unsafe_blocks)]
 
 mod axis;
+mod config_module;
 mod convert_burn;
 mod deconv2d;
 mod error;
@@ -45,11 +47,12 @@ mod overlap;
 mod polyphase;
 
 pub use axis::AxisGeometry;
+pub use config_module::GROUPS;
 pub use convert_burn::Crop;
 pub use deconv2d::{deconv2d, try_deconv2d};
 pub use error::{Axis, Deconv2dError};
 pub use geometry::Geometry;
-pub use layer::{Deconv2dLayer, Deconv2dLayerConfig, GROUPS};
+pub use layer::{Deconv2dLayer, Deconv2dLayerConfig};
 pub use layout::KernelLayout;
 pub use options::{Algorithm, Deconv2dOptions, Fan, Padding};
 pub use overlap::{Overlap, overlap};
