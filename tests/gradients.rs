@@ -159,12 +159,12 @@ fn with_a_chosen_size(device: Device, dtype: DType) {
 /// Large enough for tiles, blocks of the channels' sum, and threads: a layer of the table on a smaller
 /// map, and channels that fill no tile.
 fn large_layers_by_projections(device: Device, dtype: DType) {
-    let layer = TABLE.find("decoder_32").expect("a layer of the table");
-    let decoder = Deconv2dLayerConfig::new([layer.input[1], layer.channels_out], layer.kernel)
-        .with_stride(layer.stride)
-        .with_padding(layer.padding);
+    let row = TABLE.find("decoder_32").expect("a layer of the table");
+    let decoder = Deconv2dLayerConfig::new([row.input[1], row.channels_out], row.kernel)
+        .with_stride(row.stride)
+        .with_padding(row.padding);
     for (config, shape) in [
-        (decoder, [1, layer.input[1], 17, 16]),
+        (decoder, [1, row.input[1], 17, 16]),
         (Deconv2dLayerConfig::new([37, 19], [3, 3]), [3, 37, 9, 14]),
     ] {
         let layer = layer(&config, Algorithm::SkipZeros, &device);
