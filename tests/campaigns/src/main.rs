@@ -7,6 +7,9 @@
 //! Every campaign prints its counts and its time, and exits with an error if anything was wrong. A
 //! seed makes it repeat.
 
+mod digits;
+mod neighbours;
+
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -22,6 +25,10 @@ struct Arguments {
 enum Campaign {
     /// Placeholder until the first campaign is written.
     Layer(Cases),
+    /// The digits of the weight's gradient over millions of positions, beside Burn's layer.
+    Digits,
+    /// What code that shares Rayon's threads sees, beside Burn's layer and beside nothing.
+    Neighbours(neighbours::Options),
 }
 
 /// What every campaign takes.
@@ -38,5 +45,7 @@ struct Cases {
 fn main() -> ExitCode {
     match Arguments::parse().campaign {
         Campaign::Layer(_) => ExitCode::FAILURE,
+        Campaign::Digits => digits::run(),
+        Campaign::Neighbours(options) => neighbours::run(&options),
     }
 }
