@@ -29,7 +29,17 @@ SHORT = {
 PEERS = ("tensorflow", "torch", "torch_channels_last", "openvino", "jax")
 PASSES = {"forward": "Forward", "forward_backward": "Forward and backward"}
 
-# What is divided by what.
+# The layers in the README's table: wins and losses.
+README_LAYERS = (
+    "pix2pix_up",
+    "segmentation_up",
+    "super_resolution_x3",
+    "rgb_head",
+    "unet_up",
+    "dbnet_head",
+)
+
+# Column: the row above the line of the fraction, and the row below.
 RATIOS = {
     "Burn / ours, flex": ("burn", "ours"),
     "Burn / ours, ndarray": ("burn_ndarray", "ours_ndarray"),
@@ -49,7 +59,7 @@ def best_peer(result: dict, which: str) -> tuple[str, float] | None:
 
 
 def best_ratio(result: dict, which: str) -> float | None:
-    """How many times the best peer's time is ours."""
+    """The best peer's time divided by ours."""
     best, ours = best_peer(result, which), seconds(result, "ours", which)
     return best[1] / ours if best and ours else None
 
@@ -65,7 +75,7 @@ def geometric_mean(numbers: Iterable[float | None]) -> float | None:
 
 
 def digits(number: float | None, unit: str = "") -> str:
-    """Three digits, or a dash for what is not known."""
+    """Three digits, or a dash if the number is unknown."""
     if number is None:
         return "-"
     places = 0 if abs(number) >= 100 else 1 if abs(number) >= 10 else 2 if abs(number) >= 1 else 3
@@ -83,7 +93,7 @@ def rows_of(results: list[dict]) -> list[str]:
 
 
 def peaks(results: list[dict]) -> tuple[float | None, float | None]:
-    """FLOP/s of the fastest matrix product and bytes/s of a copy, each a median over the run."""
+    """FLOP/s of the fastest matrix product and bytes/s of a copy: medians over the run."""
     known = [result["peak"] for result in results]
     if not known:
         return None, None
@@ -116,8 +126,52 @@ def times_table(results: list[dict], which: str) -> str:
     return table(head, [*body, means])
 
 
+def readme_block(data: dict[str, Any]) -> str:
+    """The lines of README.md: some layers, and the geometric means over all."""
+    head = ["layer"]
+    for name in ("forward", "with backward"):
+        head += [f"{name}: ours", "Burn", "best other"]
+    body, results = [], data["layers"]
+    for result in results:
+        if result["layer"]["name"] not in README_LAYERS:
+            continue
+        line = [result["layer"]["name"]]
+        for which in PASSES:
+            line += [milliseconds(seconds(result, row, which)) for row in ("ours", "burn")]
+            line.append(best_other(result, which))
+        body.append(line)
+    means = [f"all {len(results)} layers, mean of their time / ours"]
+    for which in PASSES:
+        burn = geometric_mean(ratio(r, ("burn", "ours"), which) for r in results)
+        best = geometric_mean(best_ratio(r, which) for r in results)
+        means += ["", digits(burn), digits(best)]
+    machine = f"{data['cpu']}, {data['threads']} threads; {data['date']}"
+    names = "PT: PyTorch, PT-cl: on channels-last tensors, TF: TensorFlow, OV: OpenVINO."
+    return f"{table(head, [*body, means])}\n\n{names}\n{machine}.\n"
+
+
+def speed_block(data: dict[str, Any]) -> str:
+    """The lines of docs/speed.md: all layers, the machine and the command."""
+    product, copy = peaks(data["layers"])
+    return f"""{summary_table(data["layers"])}
+
+{data["cpu"]}, {data["threads"]} threads; {data["date"]}; {", ".join(data["versions"])}.
+In the same run, matrix products reached {digits(product and product / 1e9)} GFLOP/s and copies
+{digits(copy and copy / 1e9)} GB/s.
+
+```text
+{data["command"]}
+```
+"""
+
+
+def best_other(result: dict, which: str) -> str:
+    best = best_peer(result, which)
+    return f"{milliseconds(best[1])} {SHORT[best[0]]}" if best else "-"
+
+
 def summary_table(results: list[dict]) -> str:
-    """Ours, Burn's and the best other framework's milliseconds: the README's table."""
+    """Milliseconds of ours, of Burn's layer and of the best other framework."""
     head = ["layer"]
     for name in PASSES.values():
         head += [f"{name}: ours", "Burn", "best other", "ratio"]
@@ -125,10 +179,8 @@ def summary_table(results: list[dict]) -> str:
     for result in results:
         line = [result["layer"]["name"]]
         for which in PASSES:
-            best = best_peer(result, which)
-            other = f"{milliseconds(best[1])} {SHORT[best[0]]}" if best else "-"
             line += [milliseconds(seconds(result, row, which)) for row in ("ours", "burn")]
-            line += [other, digits(best_ratio(result, which))]
+            line += [best_other(result, which), digits(best_ratio(result, which))]
         body.append(line)
     means = ["geometric mean of ratios"]
     for which in PASSES:
@@ -166,7 +218,7 @@ def efficiency_table(results: list[dict]) -> str:
 
 
 def memory_table(results: list[dict], which: str, beyond: bool) -> str:
-    """The peak of the process, or how far it is beyond the memory before the first call."""
+    """The peak memory of the process, or its excess over the memory before the first call."""
     rows = rows_of(results)
     body = []
     for result in results:
@@ -192,7 +244,7 @@ def scaling_table(results: list[dict], which: str) -> str:
 
 
 def reasons(results: list[dict]) -> str:
-    """Why there is a dash, each reason once."""
+    """The reasons for the dashes, each reason once."""
     known: dict[tuple[str, str], list[str]] = {}
     for result in results:
         for row, by_pass in result["reasons"].items():
@@ -236,10 +288,10 @@ def heading(data: dict[str, Any]) -> str:
 {data["command"]}
 ```
 
-Medians of {data["rounds"]} rounds, fewer where a call takes seconds; the rows take turns. f32, no
-bias. Each output and gradient equals the explicit algorithm's, to the last bit. Forward and
-backward makes the output and the gradients of input and weight for a gradient of the output that is
-given. OpenVINO's weight is a constant, prepared before the clock starts.
+Medians of {data["rounds"]} rounds, fewer if a call takes seconds; the rows take turns. f32, no
+bias. Each output and gradient equals the explicit algorithm's, to the last bit. "Forward and
+backward" computes the output and the gradients of input and weight, for a given gradient of the
+output. OpenVINO's weight is a constant: it is prepared before the clock starts.
 
 In the same run: matrix products (SGEMM, the best of 1024 and 2048 with PyTorch, NumPy and JAX),
 {digits(product and product / 1e9)} GFLOP/s; copies of 128 MiB with PyTorch, bytes read and written,
@@ -253,20 +305,20 @@ def markdown(data: dict[str, Any]) -> str:
         parts += [f"## {name}, milliseconds", times_table(results, which)]
     parts += [
         "## How near to the machine's limits",
-        "Ours on flex. FLOPs are those whose result reaches the output, bytes those of the\n"
+        "Ours on flex. FLOPs count if their result reaches the output. Bytes are those of the\n"
         "layer's tensors and gradients, each once.",
         efficiency_table(results),
     ]
     parts.append("## Peak memory, MiB")
     for which, name in PASSES.items():
-        parts += [f"{name}, beyond what is held before the first call:"]
+        parts += [f"{name}, in excess of the memory before the first call:"]
         parts.append(memory_table(results, which, beyond=True))
     parts.append("Forward and backward, the whole process, all its libraries included:")
     parts.append(memory_table(results, "forward_backward", beyond=False))
     if scaling:
         parts.append("## As maps and batches grow: picoseconds a FLOP")
         parts.append(
-            "64 to 32 channels, kernel 4, stride 2; batches of 32x32. Answers are held to ours."
+            "64 to 32 channels, kernel 4, stride 2; batches of 32x32. The reference is ours."
         )
         for which, name in PASSES.items():
             parts += [f"{name}:", scaling_table(scaling, which)]

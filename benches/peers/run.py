@@ -4,23 +4,28 @@
     python3 benches/peers/run.py --scaling --rounds 15 --threads 1
     python3 benches/peers/run.py --layers article,unet_up --skip-install
 
-Installs the frameworks of requirements.txt into a virtual environment, builds the Rust worker, and
-starts one process a row and layer, so that no two thread pools meet. On each layer, every output
-and gradient must first equal those of the explicit algorithm, to the last bit. Then the rows take
-turns, in another order each round: a turn is as many calls as fit into TURN seconds after one that
-is not timed, and counts with its median; the result is the median over the rounds. All have the
-same number of threads and the same cores.
+Installs the frameworks of requirements.txt into a virtual environment and builds the Rust worker.
+Each row and layer has a process of its own: no two thread pools meet. On each layer, every output
+and gradient must first equal those of the explicit algorithm, to the last bit; or those of Burn's
+layer, if the kernel is so large that the explicit algorithm takes minutes. A framework whose answer
+differs, that fails or that takes longer than LIMIT seconds has no time on that layer; the report
+says why. Then the rows take turns, in another order each round. A turn is one call that is
+not timed and then as many calls as fit into TURN seconds; it counts with their median. The result
+is the median over the rounds. All rows have the same number of threads and the same cores.
 
-Writes report.md and report.json to --out, and the chart of the README, docs/speed.svg.
+Writes report.md and report.json to --out. A run of all layers and rows also writes the chart,
+docs/speed.svg, and the tables between the marks "speed" in README.md and docs/speed.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
 import platform
+import select
 import subprocess
 import sys
 import time
@@ -38,7 +43,7 @@ import report
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 
-# Row: its worker and what "prepare" says to it.
+# Our rows, and what "prepare" tells their worker.
 OURS: dict[str, dict[str, str]] = {
     "ours": {"row": "skip_zeros", "backend": "flex"},
     "explicit": {"row": "explicit", "backend": "flex"},
@@ -58,14 +63,25 @@ SCALING_ROWS = [row for row in DEFAULT_ROWS if "ndarray" not in row]
 PASSES = ("forward", "forward_backward")
 LIBRARIES = ("RAYON", "MATMUL", "OMP", "MKL", "OPENBLAS")
 
+# The marks around the lines that a whole run writes.
+FIRST_MARK = "<!-- speed: "
+LAST_MARK = "<!-- end of speed -->"
+
 TURN = 0.06  # seconds
-REST = 0.03  # seconds before each turn, in which the threads of the last one fall asleep
-SLOW_CALL = 0.5  # seconds from which on a turn has no warm-up
-LONGEST_CALL = 2.0  # seconds beyond which a row leaves out the larger maps and batches
+REST = 0.03  # seconds before each turn: the threads of the last one fall asleep
+SLOW_CALL = 0.5  # seconds; a turn of slower calls has no warm-up
+LONGEST_CALL = 2.0  # seconds; a row with slower calls skips the larger maps and batches
+LIMIT = 300.0  # seconds; a worker that answers later is stopped
+EXPLICIT_FLOPS = 5e10  # of a forward pass with its zeros; beyond, Burn's layer is the reference
+
+
+class Reason(Exception):
+    """Why a row has no time on a layer."""
 
 
 class Worker:
-    """A process that answers one JSON line with another."""
+    """A process that answers each JSON line with one JSON line. `ask` raises a Reason if the
+    worker reports an error, ends or takes too long."""
 
     def __init__(self, command: list[str], log: Path, threads: int) -> None:
         self.command, self.log, self.threads = command, log, threads
@@ -86,16 +102,28 @@ class Worker:
 
     def ask(self, kind: str, **body: Any) -> dict[str, Any]:
         assert self.process and self.process.stdin and self.process.stdout
-        self.process.stdin.write(json.dumps({kind: body}) + "\n")
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(json.dumps({kind: body}) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise Reason(f"its process had ended before {kind}") from None
+        # An answer is one line, so nothing of it can wait in the buffer of readline.
+        ready, _, _ = select.select([self.process.stdout], [], [], LIMIT)
+        if not ready:
+            self.process.kill()
+            raise Reason(f"no answer to {kind} in {LIMIT:g} s")
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(f"{self.command[0]} ended at {kind} {body}; see {self.log}")
-        return json.loads(line)
+            raise Reason(f"its process ended at {kind}, status {self.process.wait()}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise Reason(answer["error"])
+        return answer
 
     def stop(self) -> None:
         if self.process and self.process.stdin and self.process.stdout:
-            self.process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.close()
             self.process.wait()
             self.process.stdout.close()
         self.process = None
@@ -113,11 +141,13 @@ class Row:
     worker: Worker
 
     def begin(self, layer: dict[str, Any], small: dict[str, Any]) -> dict[str, Any]:
-        """A new process for each layer, so that it holds no freed memory of another one; what it
-        sets up but once, it sets up for a small layer. Then the layer is prepared."""
+        """Prepares a layer in a new process, which holds no freed memory of another layer. A small
+        layer comes first: the process does its one-time set-up on it. Returns the memory that the
+        layer takes."""
         self.prepare(small)
         self.worker.ask("digest")
-        return self.prepare(layer)
+        self.prepare(layer)
+        return self.worker.ask("memory")
 
     def prepare(self, layer: dict[str, Any]) -> dict[str, Any]:
         if self.name in OURS:
@@ -125,14 +155,7 @@ class Row:
         return self.worker.ask("prepare", layer=layer, row=self.name)
 
     def times(self, which: str, calls: int) -> list[float]:
-        answer = self.worker.ask("run", **{"pass": which, "calls": calls})
-        if "error" in answer:
-            raise Reason(answer["error"])
-        return answer["seconds"]
-
-
-class Reason(Exception):
-    """Why a row has no time on a layer."""
+        return self.worker.ask("run", **{"pass": which, "calls": calls})["seconds"]
 
 
 class Clock:
@@ -162,14 +185,30 @@ class Options:
     small: dict[str, Any]
     # Measures the speed of matrix products and copies.
     peaks: Worker
+    # The reference for layers on which the explicit algorithm takes minutes.
+    burn: Row
+
+
+def explicit_flops(layer: dict[str, Any]) -> int:
+    """The products and sums of the explicit algorithm's forward pass, with the inserted zeros."""
+    n, c_in, *lengths = layer["input"]
+    flops = 2 * n * c_in // layer["groups"] * layer["channels_out"]
+    axes = zip(lengths, layer["kernel"], layer["stride"], layer["dilation"])
+    for length, kernel, stride, dilation in axes:
+        flops *= kernel * ((length - 1) * stride + (kernel - 1) * dilation + 1)
+    return flops
 
 
 def check(row: str, layer: str, got: dict[str, Any], expected: dict[str, Any]) -> None:
+    """A wrong answer of ours or of Burn's layer ends the run; another framework's is its reason."""
     for tensor, digest in got.items():
-        if digest != expected[tensor]:
+        if digest == expected[tensor]:
+            continue
+        if row in OURS:
             raise SystemExit(
                 f"{layer}: {row} has another {tensor}: {digest}, expected {expected[tensor]}"
             )
+        raise Reason(f"its {tensor} differs from the reference")
 
 
 def measure(layer: dict[str, Any], rows: list[Row], reference: Row, options: Options) -> dict:
@@ -184,13 +223,12 @@ def measure(layer: dict[str, Any], rows: list[Row], reference: Row, options: Opt
     result: dict[str, Any] = {"layer": layer, "turns": {}, "memory": {}, "reasons": {}}
     clocks: list[Clock] = []
     for row in rows:
-        prepared = row.begin(layer, small)
-        result["memory"][row.name] = {} if "error" in prepared else row.worker.ask("memory")
-        digests = prepared if "error" in prepared else row.worker.ask("digest")
-        if "error" in digests:
-            result["reasons"][row.name] = {which: digests["error"] for which in PASSES}
+        try:
+            result["memory"][row.name] = row.begin(layer, small)
+            check(row.name, layer["name"], row.worker.ask("digest"), expected)
+        except Reason as reason:
+            result["reasons"][row.name] = {which: str(reason) for which in PASSES}
             continue
-        check(row.name, layer["name"], digests, expected)
         for which in PASSES:
             try:
                 clocks.append(Clock(row, which))
@@ -204,7 +242,7 @@ def measure(layer: dict[str, Any], rows: list[Row], reference: Row, options: Opt
 
 
 def take_turns(clocks: list[Clock], options: Options) -> None:
-    """A row that has spent its seconds on this layer and pass takes no more turns."""
+    """A row takes no more turns once it has spent its seconds on this layer and pass."""
     for done in range(options.rounds):
         first = done * len(PASSES) % max(1, len(clocks))
         for clock in clocks[first:] + clocks[:first]:
@@ -216,7 +254,8 @@ def measure_all(layers: list[dict], rows: list[Row], reference: Row, options: Op
     results = []
     for layer in layers:
         start = time.monotonic()
-        result = measure(layer, rows, reference, options)
+        fits = reference.name != "explicit" or explicit_flops(layer) <= EXPLICIT_FLOPS
+        result = measure(layer, rows, reference if fits else options.burn, options)
         options.peaks.restart()
         result["peak"] = options.peaks.ask("peak")
         options.peaks.stop()
@@ -226,7 +265,7 @@ def measure_all(layers: list[dict], rows: list[Row], reference: Row, options: Op
 
 
 def measure_scaling(layers: list[dict], rows: list[Row], reference: Row, options: Options) -> list:
-    """As `measure_all`; who is too slow for one size leaves out the next."""
+    """As `measure_all`; a row that is too slow for one size skips the next ones."""
     results: list[dict] = []
     slow: set[str] = set()
     kind = ""
@@ -258,7 +297,7 @@ def build() -> Path:
 
 
 def install(folder: Path, skip: bool) -> Path:
-    """Makes the virtual environment; its Python."""
+    """Makes the virtual environment, and returns its Python."""
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     if not python.exists():
         venv.create(folder, with_pip=True)
@@ -271,7 +310,7 @@ def install(folder: Path, skip: bool) -> Path:
 def workers(
     names: list[str], binary: Path, python: Path, arguments: argparse.Namespace
 ) -> list[Row]:
-    """The rows, their processes not yet started."""
+    """The rows. Their processes have not started yet."""
     rows = []
     for name in names:
         command = [str(binary), "--serve"]
@@ -285,7 +324,7 @@ def workers(
 
 
 def keep_cores(threads: int) -> None:
-    """This process and all that it starts run on the first so many cores."""
+    """This process, and each that it starts, runs on the first cores only, one for each thread."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
@@ -296,7 +335,7 @@ def cores() -> int:
 
 
 def processor() -> str:
-    """The CPU's own name, and the widest vectors it has."""
+    """The name of the CPU and of its widest vectors."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -309,7 +348,7 @@ def processor() -> str:
 
 
 def versions() -> list[str]:
-    """Of all that is timed."""
+    """The versions of everything that is timed."""
     tree = (ROOT / "Cargo.lock").read_text().split("[[package]]")
     fields = [
         dict(line.split(" = ") for line in part.splitlines() if " = " in line) for part in tree
@@ -335,11 +374,11 @@ def parse() -> argparse.Namespace:
         help=f"only these of {', '.join((*OURS, *PEERS))}",
     )
     add("--rounds", type=int, default=7)
-    add("--seconds", type=float, default=3.0, help="of calls for one row, layer and pass")
+    add("--seconds", type=float, default=3.0, help="of calls, for one row, layer and pass")
     add("--threads", type=int, default=cores(), help="of each row (default: all cores)")
     add("--scaling", action="store_true", help="also one layer on growing maps and batches")
     add("--out", type=Path, default=ROOT / "target" / "peers")
-    add("--chart", type=Path, help="default: docs/speed.svg, of a part of the table in --out")
+    add("--chart", type=Path, help="default: docs/speed.svg; for a part of the table, in --out")
     add("--venv", type=Path, default=ROOT / "target" / "peers-venv")
     add("--skip-install", action="store_true", help="the environment is complete")
     return parser.parse_args()
@@ -350,6 +389,14 @@ def choose(all_known: list[str], wanted: list[str] | None, what: str) -> list[st
     if unknown:
         raise SystemExit(f"no such {what}: {', '.join(unknown)}; known: {', '.join(all_known)}")
     return [name for name in all_known if wanted is None or name in wanted]
+
+
+def replace_block(path: Path, block: str) -> None:
+    """Writes a block of lines between the two marks of a file."""
+    text = path.read_text()
+    begin, end = text.index(FIRST_MARK), text.index(LAST_MARK)
+    begin = text.index("\n", begin) + 1
+    path.write_text(text[:begin] + block + text[end:])
 
 
 def main() -> None:
@@ -367,9 +414,10 @@ def main() -> None:
     binary = build()
     keep_cores(arguments.threads)
     started = workers(rows, binary, python, arguments)
-    [explicit, ours, peaks] = workers(["explicit", "ours", "peaks"], binary, python, arguments)
+    references = ["explicit", "ours", "burn", "peaks"]
+    explicit, ours, burn, peaks = workers(references, binary, python, arguments)
     small = table["layers"][0]
-    options = Options(arguments.rounds, arguments.seconds, small, peaks.worker)
+    options = Options(arguments.rounds, arguments.seconds, small, peaks.worker, burn)
 
     data: dict[str, Any] = {
         "date": datetime.date.today().isoformat(),
@@ -382,7 +430,7 @@ def main() -> None:
         "scaling": [],
     }
     if arguments.scaling:
-        # The explicit algorithm's zeros would not fit into memory: all are held to ours.
+        # The zeros of the explicit algorithm would not fit into memory: ours is the reference.
         chosen = [row for row in started if row.name in SCALING_ROWS]
         data["scaling"] = measure_scaling(scaling, chosen, ours, options)
     for row in started:
@@ -394,8 +442,14 @@ def main() -> None:
     whole = arguments.layers is None and arguments.rows is None
     folder = ROOT / "docs" if whole else arguments.out
     (arguments.chart or folder / "speed.svg").write_text(chart.svg(data))
+    if whole:
+        replace_block(ROOT / "README.md", report.readme_block(data))
+        replace_block(ROOT / "docs" / "speed.md", report.speed_block(data))
     print(text)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Reason as failure:  # of a reference, or of the measurement of the machine's limits
+        raise SystemExit(f"{failure}; see the logs in --out") from failure

@@ -1,9 +1,8 @@
 """Computes the layers of layers.json in one framework, for run.py.
 
-Answers the requests of benches/worker.rs; there, "prepare" names a layer, here it carries the
-layer itself and what the Rust worker says of its sizes. Every framework gets its own layouts;
-whatever converts to them or from them happens outside the clock. "peak" measures the speed of
-matrix products and of copies.
+Answers the same requests as benches/worker.rs. There, "prepare" names a layer; here it carries the
+layer itself, with the sizes that the Rust worker has computed. Every framework gets its own memory
+layouts; conversions are not timed. "peak" measures the speed of matrix products and of copies.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Unsupported(Exception):
-    """What the framework cannot compute, as a reason."""
+    """The reason why the framework cannot compute a layer."""
 
 
 def values(sequence: int, start: int, stop: int) -> np.ndarray:
@@ -85,7 +84,7 @@ class Layer:
         return tuple(map(tensor, (INPUT, WEIGHT, GRAD_OUTPUT), shapes))  # type: ignore[return-value]
 
     def padding_out(self) -> list[int]:
-        """What a symmetric crop of crop_begin must append, where Same crops less at the end."""
+        """The rows and columns to append if a symmetric crop of crop_begin cuts too much."""
         return [max(0, -end) for end in self.end_beyond_begin()]
 
     def end_beyond_begin(self) -> list[int]:
@@ -124,7 +123,7 @@ class TensorFlow:
         tf, self.layer = self.tf, layer
         self.depthwise = layer.groups > 1
         if self.depthwise and not layer.groups == layer.input[1] == layer.channels_out:
-            raise Unsupported("TensorFlow has grouped transposed convolutions as depthwise alone")
+            raise Unsupported("TensorFlow supports groups only if each is one channel")
         x, w, g = layer.arrays()
         # Depthwise, TensorFlow's weight is [k, k, channels, 1], the same axes reversed.
         axes = (2, 3, 0, 1) if self.depthwise else (2, 3, 1, 0)
@@ -150,7 +149,7 @@ class TensorFlow:
             return lambda x, w: depthwise(size, w, x, strides, padding)
         if layer.dilation != [1, 1]:
             if layer.stride != [1, 1] or layer.dilation[0] != layer.dilation[1]:
-                raise Unsupported("TensorFlow has dilation with stride 1 alone")
+                raise Unsupported("TensorFlow supports dilation only with stride 1")
             dilated, rate = tf.nn.atrous_conv2d_transpose, layer.dilation[0]
             return lambda x, w: dilated(x, w, size, rate, padding)
         return lambda x, w: tf.nn.conv2d_transpose(x, w, size, layer.stride, padding)
@@ -169,8 +168,8 @@ class TensorFlow:
 
 
 class PyTorch:
-    """F.conv_transpose2d; the row says whether maps and weight are contiguous or channels_last.
-    What SAME crops beyond PyTorch's symmetric padding is cut off by a view."""
+    """F.conv_transpose2d; the row says whether maps and weight are contiguous or channels_last. A
+    view cuts off what SAME crops beyond PyTorch's symmetric padding."""
 
     def __init__(self, threads: int) -> None:
         import torch
@@ -219,8 +218,8 @@ class PyTorch:
 
 
 class OpenVino:
-    """A model of one (Group)ConvolutionBackpropData in f32, for latency; its weight is a
-    constant, which is prepared before the clock starts."""
+    """A model of one (Group)ConvolutionBackpropData in f32, for latency. Its weight is a constant:
+    it is prepared before the clock starts."""
 
     def __init__(self, threads: int) -> None:
         import openvino
@@ -314,7 +313,7 @@ class Jax:
 
 
 class Peaks:
-    """What the machine can do: no layer."""
+    """The limits of the machine, without a layer."""
 
     def __init__(self, threads: int) -> None:
         import jax
@@ -326,8 +325,8 @@ class Peaks:
         self.jax_product = jax.jit(jax.numpy.matmul)
 
     def peak(self) -> dict[str, float]:
-        """FLOP/s of matrix products, by PyTorch, NumPy and JAX; bytes that a copy of 128 MiB reads
-        and writes a second."""
+        """FLOP/s of matrix products by PyTorch, NumPy and JAX, and the bytes per second that a copy
+        of 128 MiB reads and writes."""
         torch = self.torch
         source = torch.rand(32 << 20)
         target = torch.empty_like(source)
@@ -357,7 +356,7 @@ FRAMEWORKS = {
 
 
 def turn(call: Callable[[], Any], seconds: float = 0.1) -> float:
-    """The median seconds of the calls that fit, after one that is not timed."""
+    """The median seconds of as many calls as fit, after one that is not timed."""
     call()
     times: list[float] = []
     while sum(times) < seconds:
@@ -366,7 +365,7 @@ def turn(call: Callable[[], Any], seconds: float = 0.1) -> float:
 
 
 def timed(call: Callable[[], Any]) -> float:
-    """The seconds of one call; to free its result is not part of them."""
+    """The seconds of one call, without freeing its result."""
     start = time.perf_counter()
     result = call()
     seconds = time.perf_counter() - start
@@ -375,14 +374,14 @@ def timed(call: Callable[[], Any]) -> float:
 
 
 def memory(calls: dict[str, Callable[[], Any]]) -> dict[str, int | None]:
-    """The memory of the process before any call, and the most during one of each, in bytes."""
+    """Bytes: the memory of the process before any call, and the peak during one call of each."""
     held = {"before": status("VmRSS")}
     for name, call in calls.items():
         try:
             Path("/proc/self/clear_refs").write_text("5")
             call()
             held[name] = status("VmHWM")
-        except (OSError, Unsupported):  # no peak on this system, or none of this pass
+        except (OSError, Unsupported):  # this system has no peak, or the framework no such pass
             held[name] = None
     return held
 
@@ -413,14 +412,14 @@ def answer(framework: Any, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(name: str, threads: int) -> None:
-    # The frameworks' own words go where errors go.
+    # What the frameworks print goes to the standard error.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     framework = FRAMEWORKS[name](threads)
     for line in sys.stdin:
         try:
             text = json.dumps(answer(framework, json.loads(line)))
-        except Exception as error:  # whatever the framework raises is its reason
+        except Exception as error:  # any error of the framework is its reason
             reason = str(error).strip().splitlines() or [""]
             kind = "" if isinstance(error, Unsupported) else f"{type(error).__name__}: "
             text = json.dumps({"error": kind + reason[0]})

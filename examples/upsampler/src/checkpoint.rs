@@ -1,4 +1,4 @@
-//! The settings of a run, and the checkpoints that another run of the same settings can resume from.
+//! The settings of a run, and its checkpoints, from which a run with the same settings can resume.
 
 use std::path::Path;
 
@@ -11,11 +11,11 @@ use burn::store::ModuleRecord;
 use crate::error::UpsamplerError;
 use crate::model::{Upsampler, UpsamplerConfig};
 
-/// What a run is made with; a checkpoint can be resumed by a run of the same settings alone.
+/// The settings of a run. Only a run with the same settings can resume its checkpoints.
 #[derive(Config, Debug, PartialEq)]
 pub struct RunConfig {
     pub model: UpsamplerConfig,
-    /// The folder of photos; without one, the built-in images.
+    /// The folder of photos; `None` for the built-in images.
     pub images: Option<String>,
     pub seed: u64,
     pub train_patches: usize,
@@ -24,7 +24,7 @@ pub struct RunConfig {
 }
 
 impl RunConfig {
-    /// What differs from the settings of a checkpoint, in words; empty if nothing does.
+    /// The differences from the settings of a checkpoint, in words; empty if there are none.
     fn differences(&self, saved: &Self) -> String {
         fn compare<T: PartialEq + std::fmt::Debug>(
             name: &str,
@@ -49,7 +49,7 @@ impl RunConfig {
     }
 }
 
-/// Where burn-train keeps its checkpoints, and we the settings of the run.
+/// The folder in which burn-train keeps its checkpoints; we keep the settings of the run there too.
 const CHECKPOINTS: &str = "checkpoint";
 const SETTINGS: &str = "run.json";
 
@@ -58,7 +58,7 @@ fn checkpoint_files(epoch: usize) -> [String; 3] {
     ["model", "optim", "scheduler"].map(|part| format!("{part}-{epoch}.bpk"))
 }
 
-/// The last epoch of which all files are there. Burn gives a file its name when it is complete.
+/// The last epoch with all its files. Burn gives a file its final name once it is complete.
 pub fn last_checkpoint(folder: &Path) -> Option<usize> {
     let folder = folder.join(CHECKPOINTS);
     let epoch_of = |name: &str| {
@@ -108,7 +108,7 @@ pub fn check_checkpoint(
         });
     }
 
-    // burn-train panics on a broken file
+    // burn-train panics on a broken file: read each file first.
     let [weights, optimizer, scheduler] = checkpoint_files(epoch).map(|file| path.join(file));
     let broken = |path: &Path, source| UpsamplerError::Checkpoint {
         path: path.into(),
@@ -122,7 +122,7 @@ pub fn check_checkpoint(
     Ok(epoch)
 }
 
-/// Removes the checkpoints of an earlier run and writes down the settings of this one.
+/// Removes the checkpoints of an earlier run and saves the settings of this one.
 pub fn start_over(config: &RunConfig, folder: &Path) -> Result<(), UpsamplerError> {
     let path = folder.join(CHECKPOINTS);
     let failed = |source| UpsamplerError::Write {
@@ -188,7 +188,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .contains("is of epoch 4, but the run is to end with epoch 3")
+                .contains("is of epoch 4, but the run ends with epoch 3")
         );
 
         start_over(&config(), &folder).unwrap();

@@ -1,4 +1,5 @@
-//! From images to batches: each image at both sizes, the split, and the patches that train.
+//! From images to batches: each image at both sizes, the split into training and validation, and
+//! the patches.
 
 use std::sync::Arc;
 
@@ -22,11 +23,11 @@ const PATCH_SIZE: usize = 24;
 /// An image must hold one patch.
 pub const MIN_IMAGE_SIZE: u32 = SCALE * PATCH_SIZE as u32;
 
-/// One image in this many validates, up to `MAX_VALID` of them; the others train.
+/// One image in `VALID_EVERY` is for validation, up to `MAX_VALID` images; the others train.
 const VALID_EVERY: usize = 5;
 const MAX_VALID: usize = 12;
 
-/// How many patches the validation loss is taken over.
+/// The number of patches in the validation loss.
 const VALID_PATCHES: usize = 128;
 
 /// An image at both resolutions.
@@ -39,7 +40,7 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Crops the last row and column where the size is odd, and downscales with antialiasing.
+    /// Crops the last row or column if their number is odd, and downscales with antialiasing.
     pub fn new(name: String, image: &Rgb32FImage) -> Self {
         let [width, height] = [image.width(), image.height()].map(|size| size / SCALE);
         let truth = crop_imm(image, 0, 0, width * SCALE, height * SCALE).to_image();
@@ -53,7 +54,7 @@ impl Pair {
     }
 }
 
-/// A square cut out of a [`Pair`] at the same place, turned or mirrored alike.
+/// A square from the same place of both images of a [`Pair`], turned and mirrored in the same way.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Patch {
     /// `[3, PATCH_SIZE, PATCH_SIZE]`
@@ -71,16 +72,16 @@ pub struct Batch {
     pub truth: Tensor<4>,
 }
 
-/// What the training reads.
+/// The patches of the training and of its validation loss.
 #[derive(Default)]
 pub struct Patches {
     pub train: Vec<Patch>,
     pub valid: Vec<Patch>,
 }
 
-/// Goes through the images one at a time. The first and then every fifth validates: with a few
-/// patches in training, as a whole in the end. Of the others, about `train_patches` patches are
-/// kept in all. An unusable image is named on stderr and left out.
+/// Reads the images one at a time. The first and then every fifth are for validation: a few of
+/// their patches during training, the whole images at the end. The other images give about
+/// `train_patches` patches in total. An unusable image is named on stderr and skipped.
 ///
 /// # Errors
 ///
@@ -125,7 +126,7 @@ pub fn prepare(
     Ok((patches, valid_images))
 }
 
-/// If usable image `index` validates.
+/// True if usable image `index` is for validation.
 fn validates(index: usize) -> bool {
     index.is_multiple_of(VALID_EVERY) && index / VALID_EVERY < MAX_VALID
 }
@@ -139,8 +140,8 @@ impl Patch {
         Self::cut(pair, [top, left], rng.below(8))
     }
 
-    /// The patch at `[top, left]` of the low resolution image. The bits of `orientation`: swap the
-    /// axes, turn the rows around, turn the columns around.
+    /// The patch at `[top, left]` of the low resolution image. The three bits of `orientation` swap
+    /// the axes, reverse the rows and reverse the columns.
     fn cut(pair: &Pair, place: [usize; 2], orientation: usize) -> Self {
         let scale = SCALE as usize;
         let cut = |image: &Rgb32FImage, [top, left]: [usize; 2], size: usize| {
@@ -193,7 +194,7 @@ impl Batcher<Patch, Batch> for PatchBatcher {
     }
 }
 
-/// Loads batches of `batch_size` patches, shuffled anew in each epoch where a seed is given.
+/// Loads batches of `batch_size` patches. With a seed, each epoch has another order.
 pub fn loader(
     patches: Vec<Patch>,
     batch_size: usize,

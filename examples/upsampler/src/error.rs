@@ -1,4 +1,4 @@
-//! What can go wrong, in words: what was wrong, what was expected, what to do.
+//! The errors of the program. A message says what was wrong, what was expected and what to do.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub enum UpsamplerError {
     )]
     NoImages { path: PathBuf },
     #[error(
-        "{usable} of the {found} images in {path} can be used, but at least 2 are needed, one to train on and one to validate with; add photos of at least {MIN_IMAGE_SIZE} x {MIN_IMAGE_SIZE} pixels"
+        "{usable} of the {found} images in {path} can be used, but at least 2 are needed, one for training and one for validation; add photos of at least {MIN_IMAGE_SIZE} x {MIN_IMAGE_SIZE} pixels"
     )]
     TooFewImages {
         path: PathBuf,
@@ -42,6 +42,15 @@ pub enum UpsamplerError {
     #[error("cannot write {path}: {source}; choose another place with --output")]
     WriteWeights { path: PathBuf, source: RecordError },
     #[error(
+        "another run is writing to {folder} (it has locked {path}); wait until it ends, or choose another folder with --output"
+    )]
+    OutputInUse { folder: PathBuf, path: PathBuf },
+    #[error("cannot lock {path}: {source}; choose another folder with --output")]
+    Lock {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error(
         "there is no checkpoint in {path} to resume from; run once without --resume, or name the --output of that run"
     )]
     NoCheckpoint { path: PathBuf },
@@ -56,7 +65,7 @@ pub enum UpsamplerError {
     )]
     OtherRun { path: PathBuf, differences: String },
     #[error(
-        "the checkpoint in {path} is of epoch {epoch}, but the run is to end with epoch {epochs}; ask for more with --epochs, or run without --resume to start over"
+        "the checkpoint in {path} is of epoch {epoch}, but the run ends with epoch {epochs}; ask for more with --epochs, or run without --resume to start over"
     )]
     PastTheEnd {
         path: PathBuf,
@@ -65,9 +74,9 @@ pub enum UpsamplerError {
     },
     #[error("training failed: {0}")]
     Training(Arc<TrainingError>),
-    #[error("stopped by Ctrl-C before the end of the first epoch; nothing is saved")]
+    #[error("stopped by Ctrl-C before the end of the first epoch; nothing was saved")]
     InterruptedAtOnce,
-    #[error("stopped by Ctrl-C; {saved} of {epochs} epochs are saved, go on with --resume")]
+    #[error("stopped by Ctrl-C; {saved} of {epochs} epochs are saved; continue with --resume")]
     Interrupted { saved: usize, epochs: usize },
     #[error(
         "the network gains {gain:+.2} dB over bicubic, expected more than {expected:+.2} dB; train for longer with --epochs"

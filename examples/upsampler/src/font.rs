@@ -48,8 +48,8 @@ const GLYPHS: [[u8; 7]; 36] = [
     [0x0E, 0x11, 0x11, 0x0F, 0x01, 0x02, 0x0C],
 ];
 
-/// If the dot at `[row, column]` of a line of text is set. What is no letter or digit is blank, as
-/// is everything beside the line.
+/// True if the dot at `[row, column]` of a line of text is set. Other characters than letters and
+/// digits are blank, and so is everything outside the line.
 pub fn dot(text: &[u8], row: usize, column: usize) -> bool {
     let Some(character) = text.get(column / ADVANCE) else {
         return false;

@@ -1,4 +1,4 @@
-//! Where the images come from: built in, or a folder of photos.
+//! The images: built in, or a folder of photos.
 
 use std::path::{Path, PathBuf};
 
@@ -12,17 +12,17 @@ use crate::scene::scene;
 /// How many built-in images there are.
 const SCENES: usize = 30;
 
-/// Height and width of the largest image in use; of a larger one, the centre is used.
+/// The largest height and width of an image. The centre of a larger image is used.
 pub const MAX_IMAGE_SIZE: u32 = 1024;
 
-/// Images that are made or read one at a time.
+/// The source of the images. They are painted or read one at a time.
 pub enum Source {
     BuiltIn { seeds: Vec<u64> },
     Folder { path: PathBuf, files: Vec<PathBuf> },
 }
 
 impl Source {
-    /// The images drawn from a seed.
+    /// The images that the program paints from a seed.
     pub fn built_in(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         Self::BuiltIn {
@@ -57,7 +57,7 @@ impl Source {
         })
     }
 
-    /// How many images there are to try; some of a folder's may turn out to be unusable.
+    /// The number of images. Some files of a folder may turn out to be unusable.
     pub fn len(&self) -> usize {
         match self {
             Self::BuiltIn { seeds } => seeds.len(),
@@ -65,7 +65,7 @@ impl Source {
         }
     }
 
-    /// Image `index` with its name, or in one line why it cannot be used.
+    /// Image `index` with its name, or the reason why it cannot be used, in one line.
     ///
     /// # Shapes
     ///

@@ -6,6 +6,7 @@ mod data;
 mod error;
 mod font;
 mod images;
+mod lock;
 mod model;
 mod progress;
 mod report;
@@ -25,45 +26,46 @@ use checkpoint::RunConfig;
 use data::prepare;
 use error::UpsamplerError;
 use images::Source;
+use lock::FolderLock;
 use model::UpsamplerConfig;
 use report::{Entry, Table, comparison};
 use train::{INTERRUPTED_STATUS, train};
 
 /// Trains a small network that enlarges images by 2 and compares it with bicubic enlargement.
 ///
-/// Without options it trains on built-in images for about two minutes. A checkpoint is written
-/// after every epoch: Ctrl-C stops after the current step, and --resume goes on from the last
-/// complete epoch, so that at most one epoch is lost.
+/// Without options it trains on built-in images for about one minute. A checkpoint is written
+/// after every epoch. Ctrl-C stops after the current step, and --resume continues from the last
+/// complete epoch: at most one epoch is lost.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
     /// Train on the PNG and JPEG photos directly in this folder (its subfolders are not searched).
     ///
-    /// At least 2 photos of at least 48 x 48 pixels. Of the photos in the order of their names,
-    /// the first and then every fifth validates (at most 12), the others train. Of a photo larger
-    /// than 1024 x 1024 pixels the centre is used. Files that cannot be used are named and skipped.
+    /// It takes at least 2 photos of at least 48 x 48 pixels. Sorted by name, the first photo and
+    /// then every fifth are for validation (at most 12), the others for training. The program uses
+    /// the central 1024 x 1024 pixels of a larger photo. It names and skips files that it cannot use.
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
 
-    /// Where the results and the checkpoints go; made if it is missing.
+    /// The folder for results and checkpoints. It is created if it does not exist.
     #[arg(long, value_name = "DIR", default_value = "target/upsampler")]
     output: PathBuf,
 
-    /// How often to go through the training patches [default: 7, with --short 5].
+    /// The number of passes over the training patches [default: 7; with --short: 5].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     epochs: Option<u16>,
 
-    /// Go on from the last checkpoint in the output folder. It must come from a run with the same
-    /// --images, --seed and --short; --epochs may be larger. Without --resume, the checkpoints in
-    /// the output folder are removed.
+    /// Continue from the last checkpoint in the output folder. It must come from a run with the
+    /// same --images, --seed and --short; --epochs may be larger. Without --resume, the program
+    /// removes the checkpoints in the output folder.
     #[arg(long)]
     resume: bool,
 
-    /// Train for a few seconds only: a smaller network on fewer patches.
+    /// Train for a few seconds only, a smaller network on fewer patches.
     #[arg(long)]
     short: bool,
 
-    /// Fixes the built-in images, the patches and the initial weights.
+    /// The seed of the built-in images, the patches and the initial weights.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 }
@@ -87,6 +89,7 @@ fn run(args: &Args) -> Result<(), UpsamplerError> {
     let config = run_config(args);
     let epochs = usize::from(args.epochs.unwrap_or(if args.short { 5 } else { 7 }));
     create_folder(&args.output)?;
+    let _lock = FolderLock::acquire(&args.output)?;
 
     let source = match &args.images {
         Some(path) => Source::folder(path)?,
@@ -127,7 +130,7 @@ fn run(args: &Args) -> Result<(), UpsamplerError> {
             source,
         })
     })?;
-    // Burn itself writes to a temporary name first
+    // Burn itself writes a temporary file first.
     let written = model.save_file(&weights);
     written.map_err(|source| UpsamplerError::WriteWeights {
         path: weights.clone(),
@@ -157,17 +160,19 @@ fn run_config(args: &Args) -> RunConfig {
     }
 }
 
-/// Checks that the network is better than bicubic enlargement: on the built-in images by 1 dB, in
-/// the short form by half of that, on photos at all.
+/// Checks that the network is better than bicubic enlargement: by 1 dB on the built-in images, by
+/// 0.5 dB in the short form, by any amount on photos.
 fn check_gain(args: &Args, table: &Table) -> Result<(), UpsamplerError> {
     let mean = table.mean();
     let gain = mean.ours - mean.bicubic;
-    let expected = match (&args.images, args.short) {
-        (None, false) => 1.0,
-        (None, true) => 0.5,
-        (Some(_), _) => 0.0,
+    let expected = if args.images.is_some() {
+        0.0
+    } else if args.short {
+        0.5
+    } else {
+        1.0
     };
-    // a NaN is not greater
+    // A NaN is not greater.
     if gain > expected {
         println!("the network gains {gain:+.2} dB over bicubic");
         Ok(())
@@ -183,7 +188,7 @@ fn create_folder(path: &Path) -> Result<(), UpsamplerError> {
     })
 }
 
-/// Writes under a temporary name beside `path` and renames, so that no reader meets half a file.
+/// Writes a temporary file beside `path` and renames it: nobody reads half a file.
 fn write_then_rename(
     path: &Path,
     write: impl FnOnce(&Path) -> Result<(), UpsamplerError>,
@@ -209,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_appears_under_its_name_alone() {
+    fn only_the_complete_file_stays() {
         let folder = std::env::temp_dir().join(format!("upsampler-write-{}", std::process::id()));
         create_folder(&folder).unwrap();
         let path = folder.join("config.json");

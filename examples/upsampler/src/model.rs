@@ -1,5 +1,5 @@
-//! The network: convolutions find features at low resolution, a transposed convolution turns them
-//! into what bicubic enlargement misses.
+//! The network: convolutions find features at low resolution, and a transposed convolution turns
+//! them into the detail that bicubic enlargement lacks.
 
 use std::f64::consts::SQRT_2;
 use std::ops::Range;
@@ -13,7 +13,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use burn_deconv::{Deconv2dLayer, Deconv2dLayerConfig};
 use image::{Rgb, Rgb32FImage};
 
-/// [`Upsampler::enlarge_image`] works on strips of about this many pixels, to bound its memory.
+/// The number of pixels in a strip of [`Upsampler::enlarge_image`]. It bounds the memory.
 const STRIP_PIXELS: usize = 1 << 16;
 
 /// Configuration of an [`Upsampler`].
@@ -22,7 +22,7 @@ pub struct UpsamplerConfig {
     /// Channels of the features. Default: 32.
     #[config(default = "32")]
     pub channels: usize,
-    /// How many convolutions find them. Default: 4.
+    /// The number of convolutions. Default: 4.
     #[config(default = "4")]
     pub layers: usize,
 }
@@ -56,8 +56,8 @@ impl UpsamplerConfig {
         Upsampler {
             features: features.collect(),
             activation: Relu::new(),
-            // The defaults, stride 2 and `Padding::Same`, make twice the size. With zeros the network
-            // starts as bicubic enlargement.
+            // The defaults, stride 2 and `Padding::Same`, double the size. With zero weights, the
+            // network starts as bicubic enlargement.
             deconv: Deconv2dLayerConfig::new([self.channels, 3], [4, 4])
                 .with_initializer(Initializer::Zeros)
                 .init(device),
@@ -84,7 +84,7 @@ impl Upsampler {
         self.enlarge.forward(low) + self.deconv.forward(features)
     }
 
-    /// Enlarges a whole image, in strips that overlap by as much as an output pixel can see.
+    /// Enlarges a whole image in strips. They overlap by the rows that an output pixel depends on.
     ///
     /// # Shapes
     ///
@@ -93,7 +93,7 @@ impl Upsampler {
     pub fn enlarge_image(&self, low: &Rgb32FImage) -> Rgb32FImage {
         let [height, width] = [low.height() as usize, low.width() as usize];
         let rows = (STRIP_PIXELS / width).max(1);
-        // half of each kernel: 2 of the first, 1 of each other, 1 of the transposed one
+        // Half of each kernel: 2 rows for the first, 1 for each other and for the transposed one.
         let reach = 2 + (self.features.len() - 1) + 1;
         let mut output = Rgb32FImage::new(2 * low.width(), 2 * low.height());
         for top in (0..height).step_by(rows) {
@@ -153,7 +153,7 @@ mod tests {
         for (x, y, pixel) in strips.enumerate_pixels() {
             for (channel, value) in pixel.0.into_iter().enumerate() {
                 let place = (channel * 40 + y as usize) * 2 * width as usize + x as usize;
-                // another order of summation over some hundred products
+                // The order of summation over some hundred products may differ.
                 assert!((value - whole[place]).abs() < 1e-5, "{value} at ({x}, {y})");
             }
         }

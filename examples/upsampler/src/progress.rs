@@ -1,4 +1,4 @@
-//! One line of progress: rewritten in place on a terminal, printed once an epoch elsewhere.
+//! One line of progress. A terminal shows it in place; elsewhere it is printed once an epoch.
 
 use std::io::{IsTerminal, Write, stdout};
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use burn::train::renderer::{
 
 use crate::report::psnr_of_mse;
 
-/// Shows the epoch, the patches done, the losses and the time left, and stops the training when
-/// it is asked to.
+/// Shows the epoch, the patches done, the losses and the time left, and stops the training on
+/// Ctrl-C.
 pub struct ProgressLine {
     stop: Arc<AtomicBool>,
     interrupter: Interrupter,
@@ -43,7 +43,7 @@ impl Mean {
     fn add(&mut self, state: MetricState) {
         if let MetricState::Numeric(_, Some(entry)) = state {
             match entry {
-                // at the end of the epoch, the mean of all its steps
+                // The mean of all steps of the epoch, at its end.
                 NumericEntry::Final(mean) => (self.sum, self.count) = (mean, 1),
                 step => (self.sum, self.count) = (self.sum + step.current(), self.count + 1),
             }
@@ -91,7 +91,7 @@ impl ProgressLine {
         line
     }
 
-    /// At the speed so far.
+    /// Estimated from the time so far.
     fn seconds_left(&self) -> Option<u64> {
         let epoch = self.items_done as f64 / self.items.max(1) as f64;
         let done = (self.epoch - self.first_epoch) as f64 + epoch;
@@ -99,7 +99,7 @@ impl ProgressLine {
         (done > 0.0).then(|| (self.started.elapsed().as_secs_f64() * left / done).round() as u64)
     }
 
-    /// A progress line that cannot be written is no reason to end a training.
+    /// The training continues even if the line cannot be written.
     fn show(&self) {
         let mut out = stdout().lock();
         let _ = if self.rewrite {
@@ -172,7 +172,7 @@ impl MetricsRenderer for ProgressLine {
     fn register_metric(&mut self, _: MetricDefinition) {}
 }
 
-/// Asked for by [`MetricsRenderer`]; the evaluation is our own, in [`report`](crate::report).
+/// [`MetricsRenderer`] requires it. The evaluation is our own, in [`report`](crate::report).
 impl MetricsRendererEvaluation for ProgressLine {
     fn update_test(&mut self, _: EvaluationName, _: MetricState) {}
 }

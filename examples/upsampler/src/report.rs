@@ -1,4 +1,4 @@
-//! How good the result is: PSNR against the baselines, as a table and as a picture.
+//! The quality of the result: PSNR beside the baselines, as a table and as a picture.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -14,7 +14,7 @@ const MAX_PSNR: f64 = 100.0;
 /// Peak signal-to-noise ratio in dB of a mean squared error of values in 0 to 1:
 /// `10 log10(1 / mse)`.
 pub fn psnr_of_mse(mse: f64) -> f64 {
-    // not `min`, which would turn a NaN into the best of all
+    // `min` would turn a NaN into the best value of all.
     let psnr = -10.0 * mse.log10();
     if psnr > MAX_PSNR { MAX_PSNR } else { psnr }
 }
@@ -33,7 +33,7 @@ pub fn psnr(image: &Rgb32FImage, truth: &Rgb32FImage) -> f64 {
     psnr_of_mse(sum / truth.as_raw().len() as f64)
 }
 
-/// One validation image, enlarged in every way.
+/// One validation image, enlarged with bicubic interpolation and with the network.
 pub struct Entry {
     pub pair: Pair,
     /// `[SCALE * h, SCALE * w]` pixels, as the next.
@@ -171,8 +171,8 @@ fn cell(image: &Rgb32FImage, [top, left]: [u32; 2]) -> RgbImage {
     resize(&crop, CELL, CELL, FilterType::Nearest)
 }
 
-/// `[top, left]` of the crop that has the most to lose: where the truth differs most from its
-/// nearest-enlarged input. No enlargement but the simplest has a say in it.
+/// `[top, left]` of the most detailed crop: there, the truth differs most from the input enlarged
+/// with nearest neighbours. The other enlargements do not influence the choice.
 fn busiest_crop(nearest: &Rgb32FImage, truth: &Rgb32FImage) -> [u32; 2] {
     let size = [truth.height(), truth.width()].map(|size| size.min(CROP_SIZE));
     let places = |length: u32, size: u32| (0..=length - size).step_by(8 * SCALE as usize);

@@ -1,4 +1,4 @@
-//! Random numbers that a seed fixes for good, whatever the versions of the libraries.
+//! Random numbers that depend on the seed only, not on the version of a library.
 
 /// SplitMix64 (Steele, Lea and Flood, <https://doi.org/10.1145/2714064.2660195>).
 pub struct Rng {

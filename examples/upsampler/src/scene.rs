@@ -1,5 +1,5 @@
-//! The built-in images: scenes drawn from a seed, with sharp edges at many angles, strokes,
-//! stripes, texture and gradients in each.
+//! The built-in images: scenes painted from a seed. Each has sharp edges at many angles, strokes,
+//! stripes, texture and gradients.
 
 use std::f32::consts::TAU;
 
@@ -54,7 +54,7 @@ struct Layer {
     paint: Paint,
 }
 
-/// Draws the scene of a seed.
+/// Paints the scene of a seed.
 ///
 /// # Shapes
 ///
@@ -117,9 +117,10 @@ fn layers(rng: &mut Rng) -> Vec<Layer> {
 
 fn large(rng: &mut Rng) -> Shape {
     let half = [rng.range(15.0, 60.0), rng.range(15.0, 60.0)];
-    match rng.below(2) {
-        0 => Shape::Box { half },
-        _ => Shape::Ellipse { half },
+    if rng.below(2) == 0 {
+        Shape::Box { half }
+    } else {
+        Shape::Ellipse { half }
     }
 }
 

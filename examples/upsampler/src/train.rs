@@ -23,10 +23,10 @@ use crate::error::UpsamplerError;
 use crate::model::Upsampler;
 use crate::progress::ProgressLine;
 
-/// The exit status of a program that Ctrl-C ended, by the custom of shells.
+/// The usual exit status of a program that Ctrl-C has ended.
 pub const INTERRUPTED_STATUS: u8 = 130;
 
-/// What a step leaves for the metrics.
+/// The values of a step that the metrics read.
 pub struct StepOutput {
     /// The mean squared error: `[1]`
     loss: Tensor<1>,
@@ -74,12 +74,12 @@ impl InferenceStep for Upsampler {
     }
 }
 
-/// Trains a new network, or the one of the last checkpoint in `folder`, until the end of epoch
-/// `epochs`. A checkpoint is written after every epoch.
+/// Trains a new network, or the network of the last checkpoint in `folder`, until the end of epoch
+/// `epochs`. Every epoch ends with a checkpoint.
 ///
 /// # Errors
 ///
-/// A checkpoint that is missing, broken or of another run, one that cannot be written, and Ctrl-C.
+/// A checkpoint that is missing, broken, from another run or cannot be written, and Ctrl-C.
 pub fn train(
     config: &RunConfig,
     patches: Patches,
@@ -107,7 +107,7 @@ pub fn train(
     let stop = stop_on_ctrl_c();
     let interrupter = Interrupter::new();
     let progress = ProgressLine::new(stop.clone(), interrupter.clone());
-    // a resumed run goes on with another order of the patches
+    // A resumed run continues with another order of the patches.
     let shuffle = config.seed.wrapping_add(done as u64);
     let mut training = SupervisedTraining::new(
         folder,
@@ -127,7 +127,7 @@ pub fn train(
     }
     let result = training.launch(Learner::new(model, optimizer, learning_rate));
 
-    // from here on Ctrl-C ends the program at once
+    // From here on, Ctrl-C ends the program at once.
     stop.store(true, Ordering::Relaxed);
     match (result.error, result.interrupted) {
         (Some(error), _) => Err(UpsamplerError::Training(error)),
@@ -143,7 +143,7 @@ pub fn train(
 fn stop_on_ctrl_c() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let status = i32::from(INTERRUPTED_STATUS);
-    // Where there is no such signal, Ctrl-C ends the program at once, and a checkpoint is kept.
+    // On a system without this signal, Ctrl-C ends the program at once. The checkpoints remain.
     let _ = signal_hook::flag::register_conditional_shutdown(SIGINT, status, stop.clone())
         .and_then(|_| signal_hook::flag::register(SIGINT, stop.clone()));
     stop
