@@ -79,10 +79,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn check(what: &str, got: &Tensor<4>, expected: TensorData) -> Result<(), Box<dyn Error>> {
-    match got.to_data() == expected {
-        true => Ok(()),
-        false => Err(format!("{what} is not the article's").into()),
+    if got.to_data() == expected {
+        return Ok(());
     }
+    Err(format!("{what} is not the article's").into())
 }
 
 type Map = Vec<Vec<f32>>;
@@ -97,13 +97,16 @@ fn maps(tensor: &Tensor<4>) -> Result<Vec<Map>, Box<dyn Error>> {
         .collect())
 }
 
-/// Prints maps side by side, a dot for each value that is not shown.
+/// Prints maps side by side, with a dot for each value that is not shown.
 fn print_maps(maps: &[Map], shown: impl Fn(usize, usize) -> bool) {
     for i in 0..maps[0].len() {
         let row = |map: &Map| -> String {
-            let cell = |(j, value): (usize, &f32)| match shown(i, j) {
-                true => format!("{value:3}"),
-                false => "  .".to_string(),
+            let cell = |(j, value): (usize, &f32)| {
+                if shown(i, j) {
+                    format!("{value:3}")
+                } else {
+                    "  .".to_string()
+                }
             };
             map[i].iter().enumerate().map(cell).collect()
         };

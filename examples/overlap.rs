@@ -1,6 +1,7 @@
-//! How many taps reach each output of a transposed convolution, for four kernels: an uneven number
-//! is what makes a checkerboard (Odena, Dumoulin and Olah, <https://distill.pub/2016/deconv-checkerboard>).
-//! Prints the counts of one period and draws `docs/overlap.svg`.
+//! The number of taps that reach each output of a transposed convolution, for four kernels. Unequal
+//! numbers make a checkerboard (Odena, Dumoulin and Olah,
+//! <https://distill.pub/2016/deconv-checkerboard>). This program prints the numbers of one period and
+//! draws `docs/overlap.svg`.
 //!
 //! ```text
 //! cargo run --example overlap              # prints

@@ -167,9 +167,10 @@ impl Deconv2dLayerConfig {
         }
 
         let [_, c_out] = self.channels;
+        let weight = self.initialize(self.weight_shape(), device);
         let bias = self.bias.then(|| self.initialize([c_out], device));
         Ok(Deconv2dLayer {
-            weight: self.initialize(self.weight_shape(), device),
+            weight,
             bias,
             config: self.clone(),
         })

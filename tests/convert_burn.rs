@@ -131,12 +131,12 @@ fn our_layers_become_burns(device: Device, dtype: DType) {
             .then(|| param(draw, [channels[1]], &device, dtype));
         let (burns, crop) = ours.to_conv_transpose2d_and_crop().unwrap();
 
-        let alone = ours.to_conv_transpose2d();
-        exact[usize::from(alone.is_ok())] += 1;
-        match &alone {
-            Ok(alone) => {
+        let uncropped = ours.to_conv_transpose2d();
+        exact[usize::from(uncropped.is_ok())] += 1;
+        match &uncropped {
+            Ok(uncropped) => {
                 assert_eq!(crop, Crop::default());
-                assert_same(alone, &burns);
+                assert_same(uncropped, &burns);
             }
             Err(Deconv2dError::NotSymmetric {
                 begin, end, most, ..
@@ -160,7 +160,7 @@ fn our_layers_become_burns(device: Device, dtype: DType) {
         assert_eq!(got.dims(), expected.dims(), "{config:?}");
         assert_eq!(flat(got), flat(expected), "{config:?}");
 
-        // What Burn's layer takes in, it gives back.
+        // The way back gives the same weight.
         let again = Deconv2dLayer::from_conv_transpose2d(&burns).unwrap();
         assert_eq!(flat(again.weight.val()), flat(ours.weight.val()));
     }

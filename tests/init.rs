@@ -1,5 +1,5 @@
-//! Initial values: bilinear interpolation against its formula and Burn's resize, ICNR against the
-//! checkerboard, fans against the variance of an output.
+//! Initial values: bilinear interpolation against its formula and Burn's resize, the blocks of ICNR,
+//! and the variance of an output for each fan.
 
 mod common;
 
@@ -17,7 +17,7 @@ on_every_backend!(
     icnr_fills_blocks,
 );
 
-/// Layers whose weight is of `dtype`; drawn in the device's own type, f32.
+/// The layer with weight and bias of another type. The device's own type is f32.
 fn cast(mut layer: Deconv2dLayer, dtype: DType) -> Deconv2dLayer {
     layer.weight = layer.weight.map(|weight| weight.cast(dtype));
     layer.bias = layer.bias.map(|bias| bias.map(|bias| bias.cast(dtype)));
@@ -187,7 +187,7 @@ fn icnr_fills_blocks(device: Device, dtype: DType) {
             layer.weight.dims(),
             [6, 4 / groups, kernel_size[0], kernel_size[1]]
         );
-        // Whole numbers, so that sums are exact in any order.
+        // The sums of whole numbers are exact in any order.
         let rounded = |value: Tensor<4>| (value * 40.).round();
         layer.weight = layer.weight.map(rounded);
         assert!(flat(layer.weight.val()).iter().any(|value| *value != 0.));
@@ -228,14 +228,14 @@ fn icnr_has_no_checkerboard() {
     let config = Deconv2dLayerConfig::new([8, 16], [4, 4]);
     let icnr = variance_between_phases(&init::icnr(&config, &device).unwrap(), &device);
     let default = variance_between_phases(&config.init(&device), &device);
-    // The default draws 32 weights for each of 64 phases from a variance of 1 / (3 * 256), hence
-    // 1 / 24 between phases, give or take a fifth. ICNR leaves the roundings of sums below 10.
+    // By default, each of 64 phases sums 32 weights of a variance of 1 / (3 * 256): 1 / 24 between
+    // phases, within about a fifth. With ICNR, only the rounding of sums below 10 differs.
     assert!(icnr < 1e-11, "{icnr}");
     assert!((0.01..0.1).contains(&default), "{default}");
 }
 
 #[test]
-fn icnr_is_drawn_when_it_is_used_and_trains() {
+fn icnr_is_random_at_its_first_use_and_trains() {
     let device = Device::default().autodiff();
     let config = Deconv2dLayerConfig::new([4, 6], [4, 2]).with_groups(2);
     let layer = init::icnr(&config, &device).unwrap();
@@ -245,7 +245,7 @@ fn icnr_is_drawn_when_it_is_used_and_trains() {
     let gradient = layer.weight.grad(&output.sum().backward()).unwrap();
     assert_eq!(gradient.dims(), [6, 2, 4, 2]);
 
-    // `Fan::Taps` of the layer is the `fan_in` of the kernel that is drawn.
+    // `Fan::Taps` of the layer is the `fan_in` of the random kernel.
     let config = Deconv2dLayerConfig::new([64, 32], [4, 6])
         .with_stride([2, 3])
         .with_fan(Fan::Taps);
@@ -274,7 +274,7 @@ fn icnr_errors() {
     assert!(error(config).contains("cannot fill a bias"));
 }
 
-/// The largest of many uniform draws comes close to their bound and does not pass it.
+/// The largest of many uniform values is close to their bound, and not above it.
 fn close_to_bound<const D: usize>(param: &Param<Tensor<D>>, bound: f64) {
     let values = flat(param.val());
     let largest = values.iter().fold(0., |most, value| value.abs().max(most));
@@ -311,7 +311,7 @@ fn fans() {
             xavier,
         );
     }
-    // At least one product is seen, however many zeros there are.
+    // `fan_in` is at least 1, however many zeros there are.
     let sparse = Deconv2dLayerConfig::new([1, 500], [2, 2])
         .with_stride([9, 9])
         .with_fan(Fan::Taps);

@@ -27,7 +27,7 @@ fn largest(values: &[f64]) -> f64 {
         .fold(0., |largest, value| value.abs().max(largest))
 }
 
-/// The bounds of Burn's own layer: both draw from them and come close to them.
+/// The bounds of Burn's own layer. The largest values of both layers are close to them.
 #[test]
 fn initial_values_have_the_bounds_of_burns_layer() {
     let device = Device::default();
@@ -150,7 +150,7 @@ fn record_of_another_layer_is_refused() {
     assert!(error.contains("weight"), "{error}");
 }
 
-/// A model with two layers learns to reproduce a map: everything that training needs is there.
+/// A model with two layers learns to reproduce a map.
 #[test]
 fn trains_inside_a_model() {
     #[derive(Module, Debug)]
@@ -160,7 +160,7 @@ fn trains_inside_a_model() {
     }
 
     let device = Device::default().autodiff();
-    // Drawn here, since other tests draw from the device's generator at the same time.
+    // Other tests use the device's generator at the same time, so the values do not come from it.
     let mut draw = Draw::new(1);
     let mut layer = |channels: [usize; 2], kernel: usize| {
         let mut layer = Deconv2dLayerConfig::new(channels, [kernel, kernel]).init(&device);

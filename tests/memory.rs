@@ -94,16 +94,15 @@ fn layers() -> Vec<(&'static str, Case)> {
     layers
 }
 
-/// What a thread works in: rows of the source and of sums, 320 KiB each, that are to stay in its
-/// second-level cache; and all that does not grow with the layer.
+/// What a thread works in: rows of the source and of sums, 320 KiB each, which fit its second-level
+/// cache; and everything that does not grow with the layer.
 const A_THREAD: usize = 1 << 20;
 
-/// What calls keep for the next, at the most.
+/// The most that calls keep for the next call.
 const KEPT: usize = 32 << 20;
 
-/// What the first call may hold beside its tensors: forward, packed weights, rounded up to whole
-/// tiles, and no copy of a map; backward, a copy of the input as well (its channels are rounded up
-/// to whole vectors, as these layers' are already).
+/// What the first call may hold besides its tensors. Forward: packed weights, rounded up to whole tiles,
+/// and no copy of a map. Backward: also a copy of the input.
 fn bounds(case: &Case, threads: usize) -> [usize; 2] {
     let [input, weight] = [case.input, case.weight].map(bytes);
     let forward = 2 * weight + threads * A_THREAD;
@@ -114,8 +113,8 @@ fn bytes(shape: [usize; 4]) -> usize {
     shape.iter().product::<usize>() * F32
 }
 
-/// Prints and checks what the first call of this process holds beside its tensors, forward and
-/// backward, and what later calls do, which find the first one's buffers: these count as held.
+/// Prints and checks what the calls of this process hold besides their tensors. Later calls use the
+/// buffers of the first one, which count as held.
 fn check(name: &str, case: &Case, threads: usize) {
     let device = Device::flex().autodiff();
     let none = HELD.load(Relaxed);
@@ -137,9 +136,10 @@ fn check(name: &str, case: &Case, threads: usize) {
         drop((output, gradients));
         let kept = HELD.load(Relaxed) - none - parameters;
 
-        let forward_bound = match call {
-            "first" => forward_bound,
-            _ => backward_bound,
+        let forward_bound = if call == "first" {
+            forward_bound
+        } else {
+            backward_bound
         };
         let kib = [forward, forward_bound, backward, backward_bound, kept]
             .map(|bytes| format!("{:>8}", bytes / 1024));
@@ -154,8 +154,8 @@ fn check(name: &str, case: &Case, threads: usize) {
 const LAYER: &str = "BURN_DECONV_MEMORY_LAYER";
 const THREADS: &str = "RAYON_NUM_THREADS";
 
-/// The only test of this file, so that nothing runs beside it. Each layer has a process to itself:
-/// only there does its first call have to make all buffers.
+/// The only test of this file, because nothing may run beside it. Each layer has its own process,
+/// where the first call has to make all buffers.
 #[test]
 fn a_call_holds_little_beside_its_tensors() {
     if let Ok(layer) = std::env::var(LAYER) {
@@ -166,7 +166,7 @@ fn a_call_holds_little_beside_its_tensors() {
         return check(name, case, threads);
     }
 
-    println!("KiB held beside the tensors, and the bounds; and what is kept between calls");
+    println!("KiB held besides the tensors, with the bounds, and KiB kept between calls");
     println!("layer           threads call    forward    bound backward    bound     kept");
     for (name, _) in layers() {
         for threads in ["1", "4"] {

@@ -1,8 +1,5 @@
-//! What a version has written, every later one reads: a record of the layer and its config, kept in
-//! `fixtures/records/` in a folder for each version. The values are known by formula.
-//!
-//! Burn's `Config` refuses a JSON without a field that is no `Option`: a field that a later version
-//! adds to the config must be one.
+//! Files of older versions load: a record of the layer and its config. `fixtures/records/` has a folder
+//! for each version. A formula gives the values.
 //!
 //! A new version adds its folder with
 //!
@@ -75,7 +72,7 @@ fn layer(device: &Device) -> Deconv2dLayer {
     layer
 }
 
-/// A config with another value than the default in each field.
+/// A config without any default value.
 fn config() -> Deconv2dLayerConfig {
     let config = Deconv2dLayerConfig::new([6, 4], [3, 5])
         .with_stride([1, 3])
@@ -147,7 +144,7 @@ fn records_load() {
     }
 }
 
-/// As a field of a model: the layer's names follow its path.
+/// In the record of a model, the layer's path stands before the names.
 #[test]
 fn records_of_a_model_have_the_layers_names() {
     #[derive(Module, Debug)]
@@ -178,7 +175,7 @@ fn configs_load() {
     }
 }
 
-/// The current version writes what it has in its folder.
+/// The current version writes the configs of its folder.
 #[test]
 fn configs_are_written_as_they_were() {
     for (name, config) in [

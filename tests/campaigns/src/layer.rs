@@ -158,14 +158,22 @@ impl Layer {
                 output_size: None,
                 windows: [Window::default(); 2],
             };
-            if draw.below(2) == 0 {
-                let longest = [0, 1].map(|i| crops[i] + steps[i]);
-                layer.output_size = Some(longest.map(|length| 1 + draw.below(length)));
-            } else if padding == explicit {
+            if padding == explicit {
                 layer.padding_out = steps.map(|step| draw.below(step));
             }
-            let windows = [0, 1].map(|i| layer.window(i));
-            // Most random crops and output sizes are not legal.
+            let mut windows = [0, 1].map(|i| layer.window(i));
+            if let [Some(height), Some(width)] = windows
+                && draw.below(2) == 0
+            {
+                let defaults = [height.output, width.output];
+                layer.padding_out = [0, 0];
+                layer.output_size = Some([0, 1].map(|i| {
+                    let more = defaults[i] + draw.below(steps[i]);
+                    more.saturating_sub(draw.below(steps[i]))
+                }));
+                windows = [0, 1].map(|i| layer.window(i));
+            }
+            // Many random crops and output sizes are not legal.
             if let [Some(height), Some(width)] = windows {
                 layer.windows = [height, width];
                 return layer;
@@ -396,6 +404,10 @@ fn expected_sizes(
         [(k_h, dilation[0]), (k_w, dilation[1])].map(|(k, d)| (k as u128 - 1) * d as u128 + 1);
     let fulls = [(h, stride[0], extents[0]), (w, stride[1], extents[1])]
         .map(|(h, s, extent)| (h as u128 - 1) * s as u128 + extent);
+    // Every legal size must fit a `usize`, the largest one too.
+    if (0..2).any(|i| fulls[i] + stride[i].max(dilation[i]) as u128 > usize::MAX as u128) {
+        return None;
+    }
     let filled = [0, 1].map(|i| fulls[i] + extents[i] - 1);
     let wide = |length: usize| length as u128;
     let n = wide(batch.max(1));
