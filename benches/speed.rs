@@ -1,14 +1,15 @@
 //! Both algorithms and Burn's own `conv_transpose2d` on the layers of `layers.json`: forward, and
-//! forward with backward, on each CPU backend. Each answer, gradients included, is checked before
-//! it is timed: equal, to the last bit, to the explicit algorithm's on flex.
+//! forward with backward, on each CPU backend. Before it is timed, each answer is checked, gradients
+//! included: it equals the explicit algorithm's answer on flex to the last bit.
 //!
 //! ```text
 //! cargo bench --features ndarray --bench speed
 //! cargo bench --features ndarray --bench speed -- flex::forward::skip_zeros
+//! cargo bench --features ndarray --bench speed -- --test    # only checks the answers
 //! ```
 //!
-//! "item" stands for a floating-point operation whose result reaches the output, bytes are those
-//! of the layer's tensors, each once. `benches/peers` compares with other frameworks.
+//! An "item" is a floating-point operation whose result reaches the output. The bytes are those of the
+//! layer's tensors, each counted once. `benches/peers` compares with other frameworks.
 
 mod common;
 
@@ -62,14 +63,14 @@ mod flex {
 
 #[cfg(feature = "ndarray")]
 mod ndarray {
-    // The explicit algorithm's backward pass takes 15 s per GFLOP here: small layers alone.
-    const SMALL: u64 = 100_000_000;
+    // The explicit algorithm's backward pass takes 15 s per GFLOP here, so only small layers run.
+    const MAX_EXPLICIT_FLOPS: u64 = 100_000_000;
 
     mod forward {
-        rows!(Ndarray, Forward, explicit on super::SMALL);
+        rows!(Ndarray, Forward, explicit on super::MAX_EXPLICIT_FLOPS);
     }
     mod forward_backward {
-        rows!(Ndarray, ForwardBackward, explicit on super::SMALL);
+        rows!(Ndarray, ForwardBackward, explicit on super::MAX_EXPLICIT_FLOPS);
     }
 }
 

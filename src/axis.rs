@@ -1,10 +1,10 @@
-//! [`AxisGeometry`]: the one rule for sizes and crops, on one axis.
+//! [`AxisGeometry`]: the sizes on one axis. The padding rule stands here, in code, as one `match`.
 
 use core::ops::{Range, RangeInclusive};
 
 use crate::{Axis, Deconv2dError, Deconv2dOptions, Padding};
 
-/// The sizes on one axis; the letters are those of [`Geometry`](crate::Geometry).
+/// The sizes on one axis. [`Geometry`](crate::Geometry) explains the letters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AxisGeometry {
     input: usize,
@@ -12,6 +12,14 @@ pub struct AxisGeometry {
     stride: usize,
     dilation: usize,
     output: usize,
+    crop_begin: usize,
+}
+
+/// One row of the table of [`Padding`].
+struct Window {
+    output: usize,
+    /// The outputs that a caller may ask for.
+    legal: RangeInclusive<usize>,
     crop_begin: usize,
 }
 
@@ -27,62 +35,72 @@ impl AxisGeometry {
         let overflow = Deconv2dError::AxisOverflow { axis, input };
 
         let full = full_length(input, kernel, stride, dilation).ok_or(overflow.clone())?;
-        // Neither overflows if `full + step` does not: `h * s < F + s`.
-        let step = stride.max(dilation);
-        let longest = full.checked_add(step).ok_or(overflow.clone())?;
-        let same = input * stride;
+        // If this sum fits a `usize`, so do all others: `input * stride < full + stride`.
+        let step = full.checked_add(stride.max(dilation));
+        let longest = step.ok_or(overflow.clone())? - 1; // with the largest padding_out
+        let asked = options.output_size.map(|size| size[i]);
 
-        let (default, legal): (usize, RangeInclusive<usize>) = match options.padding {
-            Padding::Same | Padding::SameLower => (same, same - stride + 1..=same),
-            Padding::Valid => (full.max(same), full..=full + stride - 1),
+        let enlarged = input * stride;
+        let same = asked.unwrap_or(enlarged);
+        let excess = full.saturating_sub(same);
+        let window = match options.padding {
+            Padding::Same => Window {
+                output: same,
+                legal: enlarged - stride + 1..=enlarged,
+                crop_begin: excess / 2,
+            },
+            Padding::SameLower => Window {
+                output: same,
+                legal: enlarged - stride + 1..=enlarged,
+                crop_begin: excess.div_ceil(2),
+            },
+            Padding::Valid => Window {
+                output: asked.unwrap_or(full.max(enlarged)),
+                legal: full..=full + stride - 1,
+                crop_begin: 0,
+            },
             Padding::Explicit(top, left, bottom, right) => {
-                let crop = [(top, bottom), (left, right)][i];
-                let cropped = crop.0.checked_add(crop.1).ok_or(overflow.clone())?;
-                let most = match options.output_size {
-                    Some(_) => longest - 1,
+                let (begin, end) = ([top, left][i], [bottom, right][i]);
+                let cropped = begin.checked_add(end).ok_or(overflow.clone())?;
+                let available = match asked {
+                    Some(_) => longest,
                     None => full + options.padding_out[i],
                 };
-                if cropped >= most || crop.0 >= full {
-                    let legal = most - 1;
+                if cropped >= available || begin >= full {
                     return Err(Deconv2dError::CropTooLarge {
                         axis,
                         full,
-                        crop,
-                        legal,
+                        begin,
+                        end,
+                        legal: available - 1,
                     });
                 }
-                (
-                    most - cropped,
-                    full.saturating_sub(cropped).max(1)..=most - cropped,
-                )
+                Window {
+                    output: asked.unwrap_or(available - cropped),
+                    legal: full.saturating_sub(cropped).max(1)..=available - cropped,
+                    crop_begin: begin,
+                }
             }
         };
-        let output = options.output_size.map_or(default, |size| size[i]);
-        if options.output_size.is_some() && !legal.contains(&output) {
+        if let Some(requested) = asked
+            && !window.legal.contains(&requested)
+        {
             return Err(Deconv2dError::OutputSize {
                 axis,
-                requested: output,
-                legal,
+                requested,
+                legal: window.legal,
                 input,
             });
         }
 
-        let excess = full.saturating_sub(output);
-        let crop_begin = match options.padding {
-            Padding::Same => excess / 2,
-            Padding::SameLower => excess.div_ceil(2),
-            Padding::Valid => 0,
-            Padding::Explicit(top, left, ..) => [top, left][i],
-        };
-        // A single value or tap has no neighbour: its distance is cut to what fits the map.
-        let (stride, dilation) = (stride.min(full), dilation.min(full));
         let this = Self {
             input,
             kernel,
-            stride,
-            dilation,
-            output,
-            crop_begin,
+            // A single value or tap has no neighbour, so its distance does not matter.
+            stride: stride.min(full),
+            dilation: dilation.min(full),
+            output: window.output,
+            crop_begin: window.crop_begin,
         };
         match full.checked_add(this.extent()) {
             Some(_) => Ok(this),
@@ -100,14 +118,14 @@ impl AxisGeometry {
         self.kernel
     }
 
-    /// The distance between two input values in the zero-filled map, `s`; at most `F`, which a
-    /// stride exceeds where there is one value alone.
+    /// The distance between two input values in the zero-filled map, `s`. It is clamped to `F`: with
+    /// a single input value the stride has no effect.
     pub fn stride(&self) -> usize {
         self.stride
     }
 
-    /// The distance between two kernel taps, `d`; at most `F`, which a dilation exceeds where
-    /// there is one tap alone.
+    /// The distance between two kernel taps, `d`. It is clamped to `F`: with a single tap the
+    /// dilation has no effect.
     pub fn dilation(&self) -> usize {
         self.dilation
     }
@@ -117,12 +135,12 @@ impl AxisGeometry {
         self.output
     }
 
-    /// The kernel's extent, `ke = (k - 1) * d + 1`.
+    /// The kernel's extent, `ke`.
     pub fn extent(&self) -> usize {
         (self.kernel - 1) * self.dilation + 1
     }
 
-    /// The full map's length, `F = (h - 1) * s + ke`.
+    /// The full map's length, `F`.
     pub fn full(&self) -> usize {
         (self.input - 1) * self.stride + self.extent()
     }
@@ -132,24 +150,29 @@ impl AxisGeometry {
         self.full() + self.extent() - 1
     }
 
-    /// How many values of the full map go before the first that stays, `b`.
+    /// How many values of the full map are cropped at the beginning, `b`.
     pub fn crop_begin(&self) -> usize {
         self.crop_begin
     }
 
-    /// How many values of the full map go after the last that stays, `F - b - O`; negative where
-    /// that many zeros are appended.
+    /// How many values of the full map are cropped at the end, `F - b - O`. If it is negative, that
+    /// many zeros are appended.
     pub fn crop_end(&self) -> isize {
         self.full() as isize - self.crop_begin as isize - self.output as isize
     }
 
-    /// The values of the full map that stay, `[b, min(b + O, F))`.
+    /// The values of the full map that the output keeps, `[b, min(b + O, F))`.
     pub fn kept(&self) -> Range<usize> {
         let full = self.full();
         self.crop_begin.min(full)..(self.crop_begin + self.output).min(full)
     }
 
-    /// The same sizes in the kernels' words.
+    /// How many zeros are appended to the values that the output keeps.
+    pub fn appended(&self) -> usize {
+        self.output - self.kept().len()
+    }
+
+    /// The same sizes in the words of the kernels.
     #[cfg(feature = "kernel")]
     pub(crate) fn problem(&self) -> deconv_kernel::Axis {
         deconv_kernel::Axis {
@@ -161,99 +184,11 @@ impl AxisGeometry {
             output: self.output,
         }
     }
-
-    /// How many zeros follow the values that stay, `O - kept`.
-    pub fn appended(&self) -> usize {
-        self.output - self.kept().len()
-    }
 }
 
-/// `F = (h - 1) * s + (k - 1) * d + 1`, or `None` past a `usize`.
+/// `F = (h - 1) * s + (k - 1) * d + 1`, or `None` if it does not fit a `usize`.
 fn full_length(input: usize, kernel: usize, stride: usize, dilation: usize) -> Option<usize> {
     let reach = (input - 1).checked_mul(stride)?;
     let extent = (kernel - 1).checked_mul(dilation)?.checked_add(1)?;
     reach.checked_add(extent)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Geometry;
-
-    fn axis(h: usize, k: usize, s: usize, padding: Padding) -> AxisGeometry {
-        let options = Deconv2dOptions::new()
-            .with_stride([s; 2])
-            .with_padding(padding);
-        Geometry::new([1, 1, h, h], [1, 1, k, k], &options)
-            .unwrap()
-            .axes()[0]
-            .clone()
-    }
-
-    fn crop(k: usize, s: usize, padding: Padding) -> (usize, isize) {
-        let axis = axis(5, k, s, padding);
-        (axis.crop_begin(), axis.crop_end())
-    }
-
-    /// TensorFlow's `SAME`, by kernel and stride; a negative crop appends zeros.
-    #[test]
-    fn same_crops_an_odd_one_at_the_end() {
-        #[rustfmt::skip]
-        let cells = [
-            ((2, 2), (0, 0)), ((3, 2), (0, 1)), ((4, 2), (1, 1)), ((5, 2), (1, 2)),
-            ((3, 1), (1, 1)), ((2, 1), (0, 1)), ((4, 1), (1, 2)), ((3, 3), (0, 0)),
-            ((5, 3), (1, 1)), ((1, 2), (0, -1)), ((2, 3), (0, -1)), ((1, 4), (0, -3)),
-        ];
-        for ((k, s), expected) in cells {
-            assert_eq!(
-                crop(k, s, Padding::Same),
-                expected,
-                "kernel {k}, stride {s}"
-            );
-            let (begin, end) = expected;
-            let lower = if begin as isize == end || end < 0 {
-                expected
-            } else {
-                (end as usize, begin as isize)
-            };
-            assert_eq!(
-                crop(k, s, Padding::SameLower),
-                lower,
-                "kernel {k}, stride {s}"
-            );
-        }
-    }
-
-    #[test]
-    fn valid_keeps_the_full_map() {
-        assert_eq!(axis(5, 3, 2, Padding::Valid).output(), 11);
-        assert_eq!(axis(5, 1, 3, Padding::Valid).output(), 15);
-        assert_eq!(crop(1, 3, Padding::Valid), (0, -2));
-    }
-
-    #[test]
-    fn lengths_of_the_article() {
-        let axis = axis(3, 3, 2, Padding::Same);
-        assert_eq!((axis.extent(), axis.full(), axis.filled()), (3, 7, 9));
-        assert_eq!((axis.output(), axis.kept(), axis.appended()), (6, 0..6, 0));
-    }
-
-    #[test]
-    fn a_window_past_the_end_keeps_what_there_is() {
-        let options = Deconv2dOptions::new()
-            .with_stride([3, 3])
-            .with_padding(Padding::Explicit(1, 0, 0, 0))
-            .with_padding_out([2, 0]);
-        let geometry = Geometry::new([1, 1, 2, 2], [1, 1, 2, 2], &options).unwrap();
-        let [height, width] = geometry.axes();
-        assert_eq!(
-            (height.full(), height.output(), height.kept()),
-            (5, 6, 1..5)
-        );
-        assert_eq!((height.appended(), height.crop_end()), (2, -2));
-        assert_eq!(
-            (width.output(), width.kept(), width.appended()),
-            (5, 0..5, 0)
-        );
-    }
 }

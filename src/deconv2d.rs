@@ -1,25 +1,27 @@
-//! [`deconv2d`], the transposed convolution as a function: check, zero-fill, correlate, crop, add
-//! the bias.
+//! [`deconv2d`]: the transposed convolution as a function. It checks the tensors, then takes the
+//! three steps of [`explicit`], or computes the same output without the zeros.
 
 use burn::tensor::Tensor;
 
-use crate::{Algorithm, Deconv2dError, Deconv2dOptions, Geometry, explicit, skip_zeros};
+use crate::error::or_panic;
+use crate::{Algorithm, Deconv2dError, Deconv2dOptions, Geometry, explicit, polyphase};
 
-/// Applies a 2D transposed convolution with a weight in the article's layout: the input is
-/// zero-filled, correlated with each kernel, and cropped.
+/// Applies a 2D transposed convolution: zero-fills the input, correlates it with each kernel, crops
+/// the result and adds the bias.
 ///
 /// # Shapes
 ///
 /// - input: `[n, c_in, h, w]`
-/// - weight: `[c_out, c_in / groups, k_h, k_w]`
+/// - weight: `[c_out, c_in / groups, k_h, k_w]`, in the layout
+///   [`Article`](crate::KernelLayout::Article)
 /// - bias: `[c_out]`
 /// - output: `[n, c_out, O_h, O_w]`, with the sizes of [`Padding`](crate::Padding)
 ///
-/// An empty batch, `n = 0`, gives an empty output. The dtype of the output is that of the input.
+/// An empty batch, `n = 0`, gives an empty output. The output has the input's data type.
 ///
 /// # Panics
 ///
-/// With the message of the [`Deconv2dError`] that [`try_deconv2d`] returns in its place.
+/// With the message of the [`Deconv2dError`] that [`try_deconv2d`] returns.
 ///
 /// # Example
 ///
@@ -32,7 +34,7 @@ use crate::{Algorithm, Deconv2dError, Deconv2dOptions, Geometry, explicit, skip_
 /// let weight = Tensor::<4>::from_data([[[[1., 10., 100.]]]], &device);
 /// let options = Deconv2dOptions::new().with_stride([1, 2]);
 /// let output = deconv2d(input, weight, None, options);
-/// // Zero-filled: 0 0 1 0 2 0 0. Correlated: 100 10 1+200 20 2. The last column cropped:
+/// // Zero-filled: 0 0 1 0 2 0 0. Correlated: 100 10 1+200 20 2. The last column is cropped:
 /// assert_eq!(output.into_data().as_slice::<f32>().unwrap(), [100., 10., 201., 20.]);
 /// ```
 #[track_caller]
@@ -42,15 +44,16 @@ pub fn deconv2d(
     bias: Option<Tensor<1>>,
     options: Deconv2dOptions,
 ) -> Tensor<4> {
-    try_deconv2d(input, weight, bias, options).unwrap_or_else(|error| panic!("deconv2d: {error}"))
+    or_panic("deconv2d", try_deconv2d(input, weight, bias, options))
 }
 
-/// As [`deconv2d`], with an error in place of a panic.
+/// Does what [`deconv2d`] does, and returns an error where that panics.
 ///
 /// # Errors
 ///
-/// All of [`Geometry::new`]'s; and a bias of another length than `c_out`, tensors of different
-/// data types, on different devices, or under different gradient checkpointing strategies.
+/// All errors of [`Geometry::new`]; a bias whose length is not `c_out`; quantized tensors; tensors
+/// of different data types, on different devices, or with different gradient checkpointing
+/// strategies.
 ///
 /// # Example
 ///
@@ -75,6 +78,7 @@ pub fn try_deconv2d(
     options: Deconv2dOptions,
 ) -> Result<Tensor<4>, Deconv2dError> {
     let geometry = Geometry::new(input.dims(), weight.dims(), &options)?;
+    check_kind("input", &input, &input)?;
     check_kind("weight", &weight, &input)?;
     if let Some(bias) = &bias {
         check_kind("bias", bias, &input)?;
@@ -83,41 +87,59 @@ pub fn try_deconv2d(
             return Err(Deconv2dError::BiasLength { got, expected });
         }
     }
-
     check_checkpointing(&input, &weight, bias.as_ref())?;
 
-    let geometry = &geometry;
+    if geometry.batch() == 0 {
+        return Ok(explicit::add_bias(empty(input, weight, &geometry), bias));
+    }
     Ok(match options.algorithm {
-        _ if geometry.batch() == 0 => explicit::add_bias(empty(input, weight, geometry), bias),
         Algorithm::Explicit => {
-            let filled = explicit::zero_fill(input, geometry);
-            let full = explicit::correlate(filled, weight, geometry);
-            let output = explicit::crop(full, geometry);
+            let filled = explicit::zero_fill(input, &geometry);
+            let full = explicit::correlate(filled, weight, &geometry);
+            let output = explicit::crop(full, &geometry);
             explicit::add_bias(output, bias)
         }
-        Algorithm::SkipZeros => {
-            let filled = skip_zeros::zero_fill(input, geometry);
-            let full = filled.correlate(weight);
-            let output = full.crop();
-            output.compute(bias)
-        }
+        // The same output, without multiplying by the inserted zeros.
+        Algorithm::SkipZeros => without_zeros(input, weight, bias, &geometry),
     })
 }
 
-/// The output of an empty batch. It hangs on input and weight, so that they get a gradient: zero.
+/// Computes the output with the native kernels on the backends that have them, and in tensor
+/// operations on all others.
+fn without_zeros(
+    input: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    geometry: &Geometry,
+) -> Tensor<4> {
+    #[cfg(feature = "kernel")]
+    if crate::op::exists_for(&input) {
+        return crate::op::deconv2d(input, weight, bias, geometry);
+    }
+    explicit::add_bias(polyphase::deconv2d(input, weight, geometry), bias)
+}
+
+/// The output of an empty batch. It depends on input and weight, so both receive a gradient of
+/// zeros.
 fn empty(input: Tensor<4>, weight: Tensor<4>, geometry: &Geometry) -> Tensor<4> {
     let shape = geometry.output_shape();
     let zeros = Tensor::zeros(shape, (&input.device(), input.dtype()));
     zeros + (input.sum() + weight.sum()).reshape([1, 1, 1, 1])
 }
 
-/// Checks that a parameter has the input's data type and lies on its device.
+/// Checks that a tensor has a float type, which is the input's, and lies on the input's device.
 fn check_kind<const D: usize>(
     parameter: &'static str,
     tensor: &Tensor<D>,
     input: &Tensor<4>,
 ) -> Result<(), Deconv2dError> {
     let (got, expected) = (tensor.dtype(), input.dtype());
+    if !got.is_float() {
+        return Err(Deconv2dError::Quantized {
+            parameter,
+            dtype: got,
+        });
+    }
     if got != expected {
         return Err(Deconv2dError::DTypeMismatch {
             parameter,
@@ -127,11 +149,10 @@ fn check_kind<const D: usize>(
     }
     let (got, expected) = (tensor.device(), input.device());
     if got != expected {
-        let [got, expected] = [got, expected].map(|device| format!("{device:?}"));
         return Err(Deconv2dError::DeviceMismatch {
             parameter,
-            got,
-            expected,
+            got: format!("{got:?}"),
+            expected: format!("{expected:?}"),
         });
     }
     Ok(())
@@ -143,22 +164,21 @@ fn check_checkpointing(
     weight: &Tensor<4>,
     bias: Option<&Tensor<1>>,
 ) -> Result<(), Deconv2dError> {
-    let strategies = [
-        ("input", input.device().gradient_checkpointing_strategy()),
-        ("weight", weight.device().gradient_checkpointing_strategy()),
-        (
-            "bias",
-            bias.and_then(|bias| bias.device().gradient_checkpointing_strategy()),
-        ),
-    ];
-    let mut differentiated = strategies
-        .into_iter()
-        .filter_map(|(name, strategy)| Some((name, strategy?)));
-    let Some(first) = differentiated.next() else {
-        return Ok(());
-    };
-    match differentiated.find(|(_, strategy)| *strategy != first.1) {
-        Some(second) => Err(Deconv2dError::CheckpointingMismatch { first, second }),
-        None => Ok(()),
+    let mut devices = vec![("input", input.device()), ("weight", weight.device())];
+    devices.extend(bias.map(|bias| ("bias", bias.device())));
+    let differentiated = devices.iter().filter_map(|(name, device)| {
+        let strategy = device.gradient_checkpointing_strategy()?;
+        Some((*name, strategy))
+    });
+    let mut first = None;
+    for (name, strategy) in differentiated {
+        let (first_name, first_strategy) = *first.get_or_insert((name, strategy));
+        if strategy != first_strategy {
+            return Err(Deconv2dError::CheckpointingMismatch {
+                parameters: [first_name, name],
+                strategies: [first_strategy, strategy],
+            });
+        }
     }
+    Ok(())
 }

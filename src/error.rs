@@ -1,5 +1,5 @@
-//! [`Deconv2dError`]: everything that can be wrong with a transposed convolution's parameters and
-//! tensors, said with what was got, what is legal, and on which axis.
+//! [`Deconv2dError`]: everything that can be wrong with a transposed convolution. Each variant has
+//! the value, what is legal, and the axis.
 
 use core::fmt;
 use core::ops::RangeInclusive;
@@ -27,13 +27,10 @@ impl fmt::Display for Axis {
     }
 }
 
-/// Why a transposed convolution cannot be set up or applied.
+/// Why a transposed convolution cannot be initialized, applied or converted.
 ///
-/// `try_init`, `try_forward`, `try_forward_to`, `output_size`,
-/// [`try_deconv2d`](crate::try_deconv2d), [`overlap`](crate::overlap), the initialisations in
-/// [`init`](crate::init), and the conversions of weights and layers return it; `init`, `forward`,
-/// `forward_to` and [`deconv2d`](crate::deconv2d) panic with its message, as the layers of
-/// `burn::nn` do.
+/// Every function of this crate that can fail returns it. Like the layers of `burn::nn`, `init`,
+/// `forward`, `forward_to` and [`deconv2d`](crate::deconv2d) panic with its message instead.
 ///
 /// # Example
 ///
@@ -45,7 +42,7 @@ impl fmt::Display for Axis {
 /// assert_eq!(
 ///     config.output_size([3, 3]).unwrap_err().to_string(),
 ///     "padding crops 4 + 4 from a full map of height 7: at most 6 at the beginning and 6 in all \
-///      is legal, so that one value is left"
+///      is legal, because one value must be left"
 /// );
 /// ```
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -62,7 +59,7 @@ pub enum Deconv2dError {
     /// No groups.
     #[error("groups must be at least 1, got 0")]
     ZeroGroups,
-    /// No input or no output channels.
+    /// A number of channels of zero.
     #[error(
         "channels must be at least 1 each, got {} in and {} out",
         .channels[0], .channels[1]
@@ -82,19 +79,18 @@ pub enum Deconv2dError {
         /// The number of groups.
         groups: usize,
     },
-    /// `padding_out` given with a padding that states its output size itself.
+    /// A `padding_out` with a padding other than [`Padding::Explicit`].
     #[error(
-        "padding_out goes with Padding::Explicit alone, got {padding_out:?} with \
-         Padding::{padding:?}, which states its output size itself: leave it at [0, 0] (to choose \
-         another output size, call forward_to)"
+        "only Padding::Explicit has a padding_out, got {padding_out:?} with Padding::{padding:?}: \
+         leave padding_out at [0, 0] (to choose another output size, call forward_to)"
     )]
     PaddingOutNeedsExplicit {
-        /// The `padding_out` got.
+        /// The `padding_out`, `[h, w]`.
         padding_out: [usize; 2],
-        /// The padding it was given with.
+        /// The padding.
         padding: Padding,
     },
-    /// `padding_out` is smaller neither than the stride nor than the dilation.
+    /// `padding_out` is not smaller than the larger of stride and dilation.
     #[error(
         "padding_out must be smaller than the stride or the dilation, got {padding_out} on the \
          {axis} axis, where stride = {stride} and dilation = {dilation}: 0 to {} is legal",
@@ -103,7 +99,7 @@ pub enum Deconv2dError {
     PaddingOutTooLarge {
         /// Where.
         axis: Axis,
-        /// The `padding_out` got.
+        /// The `padding_out` on that axis.
         padding_out: usize,
         /// The stride on that axis.
         stride: usize,
@@ -112,8 +108,8 @@ pub enum Deconv2dError {
     },
     /// The initializer cannot fill a bias, which has one dimension.
     #[error(
-        "Initializer::Orthogonal fills matrices and cannot fill a bias, which has one dimension: \
-         use with_bias(false) or another initializer"
+        "Initializer::Orthogonal fills only matrices, but a bias has one dimension: use \
+         with_bias(false) or another initializer"
     )]
     BiasInitializer,
     /// The kernel is too short for the triangle of a bilinear interpolation.
@@ -130,7 +126,7 @@ pub enum Deconv2dError {
         /// The stride on that axis.
         stride: usize,
     },
-    /// Bilinear interpolation gives each channel back: there must be as many out as in.
+    /// Bilinear interpolation maps each channel to itself, so it needs as many out as in.
     #[error(
         "bilinear initialisation needs as many channels out as in, got {} in and {} out",
         .channels[0], .channels[1]
@@ -139,7 +135,7 @@ pub enum Deconv2dError {
         /// `[in, out]`.
         channels: [usize; 2],
     },
-    /// The stride does not divide the kernel size, so that the phases have unequal kernels.
+    /// The stride does not divide the kernel size, so the phases have unequal kernels.
     #[error(
         "ICNR initialisation needs a kernel size that is a multiple of the stride, got {kernel} on \
          the {axis} axis, where stride = {stride}"
@@ -152,7 +148,7 @@ pub enum Deconv2dError {
         /// The stride on that axis.
         stride: usize,
     },
-    /// An initialisation that is made for neighbouring taps, and a dilation.
+    /// A dilation with an initialisation that needs neighbouring taps.
     #[error(
         "{initialisation} initialisation needs a dilation of 1, got {dilation} on the {axis} axis"
     )]
@@ -166,23 +162,22 @@ pub enum Deconv2dError {
     },
     /// Burn's `ConvTranspose2d` cannot crop as this layer does.
     #[error(
-        "Burn's ConvTranspose2d crops both sides alike and gives back up to {} at the end, but this \
-         layer crops {begin} at the beginning and {end} at the end of the {axis} axis (negative: \
-         zeros appended): from {begin} at the beginning, {} to {begin} at the end is legal; call \
-         to_conv_transpose2d_and_crop and apply the crop to its output",
-        .most - 1, *.begin as isize - (*.most as isize - 1)
+        "Burn's ConvTranspose2d cannot crop {begin} at the beginning and {end} at the end of the \
+         {axis} axis: with {begin} at the beginning, {} to {begin} at the end is legal (a negative \
+         crop appends zeros); call to_conv_transpose2d_and_crop and apply the crop to the output",
+        least_end(*.begin, *.most)
     )]
     NotSymmetric {
         /// Where.
         axis: Axis,
         /// How many values the layer crops at the beginning.
         begin: usize,
-        /// How many at the end; negative where it appends zeros.
+        /// How many values it crops at the end. A negative crop appends zeros.
         end: isize,
-        /// What `padding_out` must be smaller than: the larger of stride and dilation.
+        /// The larger of stride and dilation. Burn's `padding_out` must be smaller.
         most: usize,
     },
-    /// A layout that has no groups was asked for some.
+    /// More than one group in a layout that has no groups.
     #[error("the layout {layout} has no groups: groups must be 1, got {groups}")]
     LayoutGroups {
         /// The layout's name and axes.
@@ -190,7 +185,7 @@ pub enum Deconv2dError {
         /// The number of groups.
         groups: usize,
     },
-    /// A weight to be converted has an axis of zero.
+    /// A weight with an axis of zero.
     #[error(
         "a weight must have a length of at least 1 on each axis, got the shape {shape:?} of the \
          layout {layout}"
@@ -201,7 +196,7 @@ pub enum Deconv2dError {
         /// The weight's shape in that layout.
         shape: [usize; 4],
     },
-    /// `groups` does not divide the channels of a weight to be converted.
+    /// `groups` does not divide the channels of a weight.
     #[error(
         "groups must divide the number of {channels} channels of a weight, got {got} in the shape \
          {shape:?} of the layout {layout} and groups = {groups}"
@@ -211,33 +206,33 @@ pub enum Deconv2dError {
         layout: &'static str,
         /// `"in"` or `"out"`.
         channels: &'static str,
-        /// How many of them there are.
+        /// The number of these channels.
         got: usize,
         /// The weight's shape in that layout.
         shape: [usize; 4],
         /// The number of groups.
         groups: usize,
     },
-    /// A stored weight does not have four axes.
+    /// A weight that does not have four axes.
     #[error("a weight must have 4 axes, got {} in the shape {shape:?}", .shape.len())]
     WeightRank {
-        /// The shape got.
+        /// The weight's shape.
         shape: Vec<usize>,
     },
-    /// A stored weight's values do not have one size in bytes each, as quantized ones do not.
+    /// The values of a weight do not have one size in bytes, for example because it is quantized.
     #[error(
-        "the values of a weight must have one size in bytes each to be moved, got {bytes} bytes of \
-         {dtype:?} in the shape {shape:?}: dequantize it first"
+        "every value of a weight must have the same number of bytes, got {bytes} bytes of {dtype:?} \
+         in the shape {shape:?}: dequantize it first"
     )]
     WeightBytes {
         /// The weight's shape.
         shape: [usize; 4],
         /// Its data type.
         dtype: DType,
-        /// How many bytes there are.
+        /// The number of bytes.
         bytes: usize,
     },
-    /// The input has another number of channels than the weight takes.
+    /// The input's number of channels is not the one that the weight takes.
     #[error(
         "the input has {got} channels, but the weight {weight:?} ([out, in / groups, k_h, k_w], \
          groups = {groups}) takes {}",
@@ -251,7 +246,7 @@ pub enum Deconv2dError {
         /// The number of groups.
         groups: usize,
     },
-    /// The bias has another length than there are output channels.
+    /// The bias's length is not the number of output channels.
     #[error("the bias must have one value for each of the {expected} output channels, got {got}")]
     BiasLength {
         /// The bias's length.
@@ -272,21 +267,23 @@ pub enum Deconv2dError {
     },
     /// The crop leaves nothing of the full map.
     #[error(
-        "padding crops {} + {} from a full map of {axis} {full}: at most {} at the beginning and \
-         {legal} in all is legal, so that one value is left",
-        .crop.0, .crop.1, .full - 1
+        "padding crops {begin} + {end} from a full map of {axis} {full}: at most {} at the \
+         beginning and {legal} in all is legal, because one value must be left",
+        .full - 1
     )]
     CropTooLarge {
         /// Where.
         axis: Axis,
         /// The full map's length.
         full: usize,
-        /// What is cropped at the beginning and at the end.
-        crop: (usize, usize),
+        /// What the padding crops at the beginning.
+        begin: usize,
+        /// What it crops at the end.
+        end: usize,
         /// The largest legal sum of the two.
         legal: usize,
     },
-    /// No crop of the full map has the output size that was asked for.
+    /// The requested output size is not legal.
     #[error(
         "requested an output {axis} of {requested}, but legal sizes range from {} to {} for an \
          input {axis} of {input}",
@@ -295,9 +292,9 @@ pub enum Deconv2dError {
     OutputSize {
         /// Where.
         axis: Axis,
-        /// The output length asked for.
+        /// The requested output length.
         requested: usize,
-        /// The lengths from which a convolution with these parameters leads back to the input.
+        /// The legal output lengths.
         legal: RangeInclusive<usize>,
         /// The input's length.
         input: usize,
@@ -313,8 +310,7 @@ pub enum Deconv2dError {
         /// The input's length.
         input: usize,
     },
-    /// The weight, the output or a tensor on the way to it has more elements than memory can
-    /// address.
+    /// A tensor would have more elements than memory can address.
     #[error("the {tensor} would have the shape {shape:?}, more elements than memory can address")]
     TensorOverflow {
         /// Which tensor.
@@ -322,9 +318,17 @@ pub enum Deconv2dError {
         /// Its shape.
         shape: [usize; 4],
     },
-    /// Weight or bias has another data type than the input.
+    /// A quantized tensor.
+    #[error("the {parameter} must have a float type, got {dtype:?}: dequantize it first")]
+    Quantized {
+        /// `"input"`, `"weight"` or `"bias"`.
+        parameter: &'static str,
+        /// Its data type.
+        dtype: DType,
+    },
+    /// Weight or bias does not have the input's data type.
     #[error(
-        "input and {parameter} must have one data type, got an input of {expected:?} and a \
+        "input and {parameter} must have the same data type, got an input of {expected:?} and a \
          {parameter} of {got:?}: cast one of them"
     )]
     DTypeMismatch {
@@ -335,9 +339,9 @@ pub enum Deconv2dError {
         /// The input's data type.
         expected: DType,
     },
-    /// Weight or bias lies on another device than the input.
+    /// Weight or bias is not on the input's device.
     #[error(
-        "input and {parameter} must lie on one device, got the input on {expected} and the \
+        "input and {parameter} must be on the same device, got the input on {expected} and the \
          {parameter} on {got}: move one of them"
     )]
     DeviceMismatch {
@@ -348,16 +352,31 @@ pub enum Deconv2dError {
         /// The input's device.
         expected: String,
     },
-    /// Two of the tensors are differentiated with different gradient checkpointing strategies.
+    /// Two of the tensors have different gradient checkpointing strategies.
     #[error(
-        "{} and {} must share one gradient checkpointing strategy, got {:?} and {:?}: create both \
-         on the same autodiff device",
-        .first.0, .second.0, .first.1, .second.1
+        "{} and {} must have the same gradient checkpointing strategy, got {:?} and {:?}: create \
+         both on the same autodiff device",
+        .parameters[0], .parameters[1], .strategies[0], .strategies[1]
     )]
     CheckpointingMismatch {
-        /// `"input"` or `"weight"`, and its strategy.
-        first: (&'static str, GradientCheckpointingStrategy),
-        /// `"weight"` or `"bias"`, and its strategy.
-        second: (&'static str, GradientCheckpointingStrategy),
+        /// Two of `"input"`, `"weight"` and `"bias"`.
+        parameters: [&'static str; 2],
+        /// The strategy of each.
+        strategies: [GradientCheckpointingStrategy; 2],
     },
+}
+
+/// The smallest crop at the end that Burn's `ConvTranspose2d` has with `begin` at the beginning. A
+/// stride may be as large as a `usize`.
+fn least_end(begin: usize, most: usize) -> i128 {
+    begin as i128 - (most as i128 - 1)
+}
+
+/// The value, or a panic at the caller's line with the error's message.
+#[track_caller]
+pub(crate) fn or_panic<T>(operation: &str, result: Result<T, Deconv2dError>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => panic!("{operation}: {error}"),
+    }
 }

@@ -1,8 +1,9 @@
-//! The algorithm itself, one tensor a step: [`zero_fill`], [`correlate`], [`crop`].
+//! The algorithm itself, one tensor per step: [`zero_fill`], [`correlate`], [`crop`].
 //!
-//! This is the specification. It is slow on purpose: with stride `s` about `s * s` of its
-//! multiplications are by inserted zeros, which [`Algorithm::SkipZeros`](crate::Algorithm) leaves
-//! out. Burn differentiates it.
+//! This is the specification: every other way to compute the layer must give the same numbers. It
+//! is slow. With stride `s` in both directions, about one in `s * s` of its products is not a
+//! product with an inserted zero. [`Algorithm::SkipZeros`](crate::Algorithm) skips the zeros. Burn
+//! differentiates these steps.
 //!
 //! ```text
 //! input 2x2        zero-filled 7x7            full map 5x5        output 4x4
@@ -70,9 +71,9 @@ use burn::tensor::{Tensor, s};
 
 use crate::Geometry;
 
-/// Puts each input value onto a map of zeros, `stride` apart: value `i` stands at
-/// `ke - 1 + i * stride`, which leaves the kernel a border as wide as it can reach. (Elsewhere:
-/// zero insertion, input dilation.)
+/// Places the input's values `stride` apart on a map of zeros. The border of `ke - 1` zeros lets the
+/// kernel reach every value with every tap. [`Geometry`] has the formula. (Elsewhere this step is
+/// called zero insertion or input dilation.)
 ///
 /// # Shapes
 ///
@@ -81,7 +82,7 @@ use crate::Geometry;
 ///
 /// # Panics
 ///
-/// If the input has another shape than [`Geometry::input_shape`].
+/// If the input's shape is not [`Geometry::input_shape`].
 ///
 /// # Example
 ///
@@ -124,8 +125,9 @@ pub fn zero_fill(input: Tensor<4>, geometry: &Geometry) -> Tensor<4> {
     zeros.slice_assign(s![.., .., rows.0;rows.1, columns.0;columns.1], input)
 }
 
-/// Slides the kernel over the zero-filled map at stride 1 without padding, sums over the input
-/// channels of each group, and gives the full map. A plain correlation: no kernel is flipped.
+/// Slides each kernel over the zero-filled map at stride 1 without padding, and sums over the input
+/// channels of its group. The result is the full map. This is a plain correlation: no kernel is
+/// flipped.
 ///
 /// # Shapes
 ///
@@ -135,12 +137,12 @@ pub fn zero_fill(input: Tensor<4>, geometry: &Geometry) -> Tensor<4> {
 ///
 /// # Panics
 ///
-/// If a tensor has another shape than [`Geometry::filled_shape`] or [`Geometry::weight_shape`].
+/// If a tensor's shape is not [`Geometry::filled_shape`] or [`Geometry::weight_shape`].
 ///
 /// # Example
 ///
-/// A kernel with a single 1 gives back the values where it touches them; here the article's first
-/// channel under a kernel whose last tap is 1.
+/// A kernel with a single 1 copies the values. Here it is the last tap, and the input is the article's
+/// first channel.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor, s};
@@ -176,7 +178,8 @@ pub fn correlate(filled: Tensor<4>, weight: Tensor<4>, geometry: &Geometry) -> T
     conv2d(filled, weight, None, options)
 }
 
-/// Takes the output's window `[b, b + O)` of the full map on each axis; past the map's end, zeros.
+/// Takes the output's window `[b, b + O)` of the full map on each axis. Past the map's end it appends
+/// zeros.
 ///
 /// # Shapes
 ///
@@ -185,11 +188,11 @@ pub fn correlate(filled: Tensor<4>, weight: Tensor<4>, geometry: &Geometry) -> T
 ///
 /// # Panics
 ///
-/// If the full map has another shape than [`Geometry::full_shape`].
+/// If the full map's shape is not [`Geometry::full_shape`].
 ///
 /// # Example
 ///
-/// The article's crop, "the last row and the last column":
+/// The article crops "the last row and the last column":
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor, s};
@@ -209,7 +212,7 @@ pub fn crop(full: Tensor<4>, geometry: &Geometry) -> Tensor<4> {
     window(full, geometry)
 }
 
-/// [`crop`] for a map that may go on past the full map's end.
+/// Does what [`crop`] does, on a map that may continue past the full map's end.
 pub(crate) fn window(mut map: Tensor<4>, geometry: &Geometry) -> Tensor<4> {
     let [.., h, w] = map.dims();
     let [height, width] = geometry.axes();
@@ -218,10 +221,10 @@ pub(crate) fn window(mut map: Tensor<4>, geometry: &Geometry) -> Tensor<4> {
         map = map.slice(s![.., .., rows, columns]);
     }
     let zeros = [(0, height.appended()), (0, width.appended())];
-    match zeros == [(0, 0); 2] {
-        true => map,
-        false => map.pad(zeros, PadMode::Constant(0.0)),
+    if zeros == [(0, 0); 2] {
+        return map;
     }
+    map.pad(zeros, PadMode::Constant(0.0))
 }
 
 /// Adds the bias, `[c_out]`, to every value of its channel.

@@ -1,11 +1,11 @@
-//! [`Geometry`]: all sizes and checks of one transposed convolution. No file but this one and
-//! [`axis`](crate::axis) computes or checks a size.
+//! [`Geometry`]: all sizes of one transposed convolution, computed and checked once. Every step
+//! reads them here. [`axis`](crate::axis) has the rule for one axis.
 
 use core::fmt;
 
 use crate::{Axis, AxisGeometry, Deconv2dError, Deconv2dOptions, Padding};
 
-/// The sizes of one transposed convolution, checked once and handed to every step.
+/// The sizes of one transposed convolution, checked.
 ///
 /// # Formula
 ///
@@ -18,14 +18,13 @@ use crate::{Axis, AxisGeometry, Deconv2dError, Deconv2dOptions, Padding};
 /// [b, b + O)                     the window of the full map that is the output
 /// ```
 ///
-/// `b` and `O` are the [`Padding`]'s. After Dumoulin and Visin, *A guide to convolution arithmetic
-/// for deep learning*, [arXiv:1603.07285](https://arxiv.org/abs/1603.07285), and TensorFlow's
-/// `SAME`.
+/// [`Padding`] decides `b` and `O`. The formula is that of Dumoulin and Visin, *A guide to
+/// convolution arithmetic for deep learning*, [arXiv:1603.07285](https://arxiv.org/abs/1603.07285).
 ///
 /// # Example
 ///
-/// The article's: four channels of 3x3, two kernels of 4x3x3, stride 2, the last row and the last
-/// column cropped.
+/// The article's layer: four channels of 3x3, two kernels of 4x3x3, stride 2. The last row and the
+/// last column are cropped.
 ///
 /// ```
 /// use burn_deconv::{Deconv2dOptions, Geometry};
@@ -53,10 +52,13 @@ impl Geometry {
     ///
     /// # Errors
     ///
-    /// A [`Deconv2dError`] that names the value, what is legal and the axis: for a zero where one
-    /// is the least, channels that `groups` does not divide or that do not fit the input, a
-    /// `padding_out` that is too large or goes with another padding than `Explicit`, an empty map,
-    /// a crop that leaves nothing, an output size that no crop has, and sizes that overflow.
+    /// - a kernel size, stride, dilation, `groups` or number of channels that is zero
+    /// - channels that `groups` does not divide, or that do not fit the input
+    /// - a `padding_out` that is too large, or that comes with a padding other than `Explicit`
+    /// - an empty map, a crop that leaves nothing, an output size that no crop has
+    /// - sizes that overflow
+    ///
+    /// Each names the value, what is legal, and the axis.
     pub fn new(
         input: [usize; 4],
         weight: [usize; 4],
@@ -64,10 +66,10 @@ impl Geometry {
     ) -> Result<Self, Deconv2dError> {
         let [batch, c_in, h_in, w_in] = input;
         let [c_out, c_in_per_group, k_h, k_w] = weight;
-        let c_taken = c_in_per_group.saturating_mul(options.groups);
+        let groups = options.groups;
+        let c_taken = c_in_per_group.saturating_mul(groups);
         check_parameters([c_taken, c_out], [k_h, k_w], options)?;
         if c_in != c_taken {
-            let groups = options.groups;
             return Err(Deconv2dError::InputChannels {
                 got: c_in,
                 weight,
@@ -83,7 +85,7 @@ impl Geometry {
         let geometry = Self {
             batch,
             channels: [c_in, c_out],
-            groups: options.groups,
+            groups,
             height: AxisGeometry::new(Axis::Height, h_in, k_h, options)?,
             width: AxisGeometry::new(Axis::Width, w_in, k_w, options)?,
         };
@@ -113,61 +115,42 @@ impl Geometry {
 
     /// The distance between two kernel taps, `[h, w]`.
     pub fn dilation(&self) -> [usize; 2] {
-        self.axes().map(|axis| axis.dilation())
+        self.axes().map(AxisGeometry::dilation)
     }
 
     /// The input's shape, `[n, c_in, h, w]`.
     pub fn input_shape(&self) -> [usize; 4] {
-        [
-            self.batch,
-            self.channels[0],
-            self.height.input(),
-            self.width.input(),
-        ]
+        self.map_shape(self.channels[0], AxisGeometry::input)
     }
 
     /// The weight's shape, `[c_out, c_in / groups, k_h, k_w]`.
     pub fn weight_shape(&self) -> [usize; 4] {
         let [c_in, c_out] = self.channels;
-        [
-            c_out,
-            c_in / self.groups,
-            self.height.kernel(),
-            self.width.kernel(),
-        ]
+        let [k_h, k_w] = self.axes().map(AxisGeometry::kernel);
+        [c_out, c_in / self.groups, k_h, k_w]
     }
 
     /// The zero-filled map's shape, `[n, c_in, F_h + ke_h - 1, F_w + ke_w - 1]`.
     pub fn filled_shape(&self) -> [usize; 4] {
-        [
-            self.batch,
-            self.channels[0],
-            self.height.filled(),
-            self.width.filled(),
-        ]
+        self.map_shape(self.channels[0], AxisGeometry::filled)
     }
 
     /// The full map's shape, `[n, c_out, F_h, F_w]`.
     pub fn full_shape(&self) -> [usize; 4] {
-        [
-            self.batch,
-            self.channels[1],
-            self.height.full(),
-            self.width.full(),
-        ]
+        self.map_shape(self.channels[1], AxisGeometry::full)
     }
 
     /// The output's shape, `[n, c_out, O_h, O_w]`.
     pub fn output_shape(&self) -> [usize; 4] {
-        [
-            self.batch,
-            self.channels[1],
-            self.height.output(),
-            self.width.output(),
-        ]
+        self.map_shape(self.channels[1], AxisGeometry::output)
     }
 
-    /// The same sizes in the kernels' words.
+    fn map_shape(&self, channels: usize, length: fn(&AxisGeometry) -> usize) -> [usize; 4] {
+        let [height, width] = self.axes().map(length);
+        [self.batch, channels, height, width]
+    }
+
+    /// The same sizes in the words of the kernels.
     #[cfg(feature = "kernel")]
     pub(crate) fn problem(&self) -> deconv_kernel::Problem {
         deconv_kernel::Problem {
@@ -179,49 +162,22 @@ impl Geometry {
         }
     }
 
-    /// Checks that memory can address each tensor that an algorithm makes.
+    /// Checks that memory can address every tensor of either algorithm. An empty batch is held to
+    /// the sizes of one map, which keeps every length of an axis below `isize::MAX`.
     fn check_tensors(&self) -> Result<(), Deconv2dError> {
         let [height, width] = self.axes();
-        let [taps, values] = [
-            height.kernel() * width.kernel(),
-            height.input().saturating_mul(width.input()),
-        ];
-        check_tensor("zero-filled map", self.filled_shape())?;
-        check_tensor("full map", self.full_shape())?;
-        check_tensor("output", self.output_shape())?;
-        check_tensor(
-            "product of taps and input",
-            [self.batch, self.channels[1], taps, values],
-        )
-    }
-}
-
-/// What a layer crops at the beginning and at the end of each axis, `(b, F - b - O)`, negative where
-/// zeros are appended. No input's length changes it, as long as no output size is asked for; it is
-/// read off a map that is large enough for every crop.
-pub(crate) fn crops(
-    weight: [usize; 4],
-    options: &Deconv2dOptions,
-) -> Result<[(usize, isize); 2], Deconv2dError> {
-    let [h, w] = match options.padding {
-        Padding::Explicit(top, left, bottom, right) => [(top, bottom), (left, right)],
-        _ => [(0, 0); 2],
-    }
-    .map(|(begin, end)| begin.saturating_add(end).saturating_add(2));
-    let c_in = weight[1].saturating_mul(options.groups);
-    let geometry = Geometry::new([1, c_in, h, w], weight, options)?;
-    Ok(geometry
-        .axes()
-        .map(|axis| (axis.crop_begin(), axis.crop_end())))
-}
-
-/// No allocation can be larger than `isize::MAX` bytes, and an `f64` has eight.
-const MOST_ELEMENTS: usize = isize::MAX as usize / 8;
-
-pub(crate) fn check_tensor(tensor: &'static str, shape: [usize; 4]) -> Result<(), Deconv2dError> {
-    match shape.into_iter().try_fold(1, usize::checked_mul) {
-        Some(elements) if elements <= MOST_ELEMENTS => Ok(()),
-        _ => Err(Deconv2dError::TensorOverflow { tensor, shape }),
+        let taps = height.kernel() * width.kernel();
+        let values = height.input().saturating_mul(width.input());
+        let products = [self.batch, self.channels[1], taps, values];
+        for (tensor, [batch, channels, rows, columns]) in [
+            ("zero-filled map", self.filled_shape()),
+            ("full map", self.full_shape()),
+            ("output", self.output_shape()),
+            ("product of taps and input", products),
+        ] {
+            check_tensor(tensor, [batch.max(1), channels, rows, columns])?;
+        }
+        Ok(())
     }
 }
 
@@ -244,41 +200,69 @@ impl fmt::Display for Geometry {
     }
 }
 
-/// Checks all that does not depend on the input's size; `channels` is `[in, out]`.
+/// A geometry whose crops are those of every call of a layer. Without an output size that is asked
+/// for, no input's size changes a crop, so a map that is large enough for every crop shows them.
+pub(crate) fn with_the_crops_of(
+    weight: [usize; 4],
+    options: &Deconv2dOptions,
+) -> Result<Geometry, Deconv2dError> {
+    let large_enough = |begin: usize, end: usize| begin.saturating_add(end).saturating_add(2);
+    let [h, w] = match options.padding {
+        Padding::Explicit(top, left, bottom, right) => {
+            [large_enough(top, bottom), large_enough(left, right)]
+        }
+        Padding::Same | Padding::SameLower | Padding::Valid => [2, 2],
+    };
+    let c_in = weight[1].saturating_mul(options.groups);
+    Geometry::new([1, c_in, h, w], weight, options)
+}
+
+/// No allocation can be larger than `isize::MAX` bytes, and an `f64` has eight.
+const MAX_ELEMENTS: usize = isize::MAX as usize / size_of::<f64>();
+
+pub(crate) fn check_tensor(tensor: &'static str, shape: [usize; 4]) -> Result<(), Deconv2dError> {
+    match shape.into_iter().try_fold(1, usize::checked_mul) {
+        Some(elements) if elements <= MAX_ELEMENTS => Ok(()),
+        _ => Err(Deconv2dError::TensorOverflow { tensor, shape }),
+    }
+}
+
+/// Checks everything that does not depend on the input's size. `channels` is `[in, out]`.
 pub(crate) fn check_parameters(
     channels: [usize; 2],
     kernel_size: [usize; 2],
     options: &Deconv2dOptions,
 ) -> Result<(), Deconv2dError> {
-    if options.groups == 0 {
+    let (groups, padding_out) = (options.groups, options.padding_out);
+    if groups == 0 {
         return Err(Deconv2dError::ZeroGroups);
     }
     if channels.contains(&0) {
         return Err(Deconv2dError::ZeroChannels { channels });
     }
-    if !channels.iter().all(|c| c.is_multiple_of(options.groups)) {
-        let groups = options.groups;
+    if !channels.iter().all(|c| c.is_multiple_of(groups)) {
         return Err(Deconv2dError::ChannelsNotDivisible { channels, groups });
     }
-    let explicit = matches!(options.padding, Padding::Explicit(..));
-    if options.padding_out != [0, 0] && !explicit {
+    let padding = options.padding;
+    if padding_out != [0, 0] && !matches!(padding, Padding::Explicit(..)) {
         return Err(Deconv2dError::PaddingOutNeedsExplicit {
-            padding_out: options.padding_out,
-            padding: options.padding,
+            padding_out,
+            padding,
         });
     }
     for axis in [Axis::Height, Axis::Width] {
         let i = axis as usize;
-        let (stride, dilation) = (options.stride[i], options.dilation[i]);
-        let at_least_one = [
+        let (stride, dilation, padding_out) =
+            (options.stride[i], options.dilation[i], padding_out[i]);
+        for (parameter, value) in [
             ("kernel_size", kernel_size[i]),
             ("stride", stride),
             ("dilation", dilation),
-        ];
-        if let Some((parameter, _)) = at_least_one.into_iter().find(|(_, value)| *value == 0) {
-            return Err(Deconv2dError::ZeroParameter { parameter, axis });
+        ] {
+            if value == 0 {
+                return Err(Deconv2dError::ZeroParameter { parameter, axis });
+            }
         }
-        let padding_out = options.padding_out[i];
         if padding_out >= stride.max(dilation) {
             return Err(Deconv2dError::PaddingOutTooLarge {
                 axis,
@@ -288,11 +272,6 @@ pub(crate) fn check_parameters(
             });
         }
     }
-    let weight = [
-        channels[1],
-        channels[0] / options.groups,
-        kernel_size[0],
-        kernel_size[1],
-    ];
-    check_tensor("weight", weight)
+    let ([c_in, c_out], [k_h, k_w]) = (channels, kernel_size);
+    check_tensor("weight", [c_out, c_in / groups, k_h, k_w])
 }

@@ -1,7 +1,7 @@
-//! Initial values made for upsampling: [`bilinear`] and [`icnr`].
+//! Initial values for upsampling: [`bilinear`] and [`icnr`].
 //!
-//! Each takes a config and gives a layer, as [`Deconv2dLayerConfig::try_init`] does for the
-//! initializers of Burn. (Those are a closed list of distributions, which know nothing of strides.)
+//! Each makes a layer from a config, as [`Deconv2dLayerConfig::try_init`] does. They are functions,
+//! because Burn's `Initializer` is a closed list of distributions that do not know the stride.
 
 use burn::module::{Param, ParamId};
 use burn::tensor::{Device, Shape, Tensor, TensorData};
@@ -9,11 +9,9 @@ use burn::tensor::{Device, Shape, Tensor, TensorData};
 use crate::geometry::check_parameters;
 use crate::{Axis, Deconv2dError, Deconv2dLayer, Deconv2dLayerConfig};
 
-/// Initializes a layer that is a bilinear interpolation of its input, channel by channel, and whose
-/// bias is zero.
+/// Initializes a layer that interpolates each channel of its input bilinearly. Its bias is zero.
 ///
-/// With `groups = 1` channel `i` goes to channel `i` alone; with more groups the weight is the same
-/// diagonal within each, down to one channel per group, and the layer's output is the same.
+/// Output channel `i` depends only on input channel `i`. `groups` does not change the output.
 ///
 /// # Formula
 ///
@@ -22,30 +20,30 @@ use crate::{Axis, Deconv2dError, Deconv2dLayer, Deconv2dLayerConfig};
 /// triangle(t)        = max(0, 1 - |t - (k - 1) / 2| / s)
 /// ```
 ///
-/// So the output at `q` is the input, linearly interpolated, at
+/// So the output at `q` is the linear interpolation of the input at
 ///
 /// ```text
 /// p = (q + b - (k - 1) / 2) / s      where b is cropped at the beginning
 /// ```
 ///
-/// With `b = (k - s) / 2` that is `p = (q + 1 / 2) / s - 1 / 2`, the resize of PyTorch with
-/// `align_corners=False` and of TensorFlow: this is what [`Padding::Same`](crate::Padding::Same)
-/// has if `k - s` is even, in particular with the usual `k = 2 * s - s % 2`, the shortest kernel
-/// that holds the whole triangle. Another kernel size or crop interpolates all the same, at points
-/// that are shifted by a fraction of a pixel; the article's 3 at stride 2 gives
-/// `p = (q - 1) / 2`, every second output an input.
+/// With `b = (k - s) / 2` this is `p = (q + 1 / 2) / s - 1 / 2`, the resize of PyTorch with
+/// `align_corners=False` and of TensorFlow. [`Padding::Same`](crate::Padding::Same) has this `b` if
+/// `k - s` is even, for example with the usual `k = 2 * s - s % 2`, the shortest kernel that holds the
+/// whole triangle. Other kernel sizes and crops also interpolate, at points that are shifted by a
+/// fraction of a pixel. The article's kernel 3 at stride 2 gives `p = (q - 1) / 2`, so every second
+/// output is an input.
 ///
-/// **At the border** the input goes on with zeros, while a resize repeats its last value: outputs
-/// with `p < 0` or `p > h - 1` (`s / 2`, rounded down, on each side of a resize) fall off towards
-/// zero.
+/// **At the border** the layer sees zeros outside the input, where a resize repeats the last value. So
+/// outputs with `p < 0` or `p > h - 1` are smaller than those of a resize. With the crop of a resize
+/// these are `s / 2` outputs, rounded down, on each side.
 ///
-/// After Shelhamer, Long and Darrell, *Fully Convolutional Networks for Semantic Segmentation*,
-/// [arXiv:1605.06211](https://arxiv.org/abs/1605.06211), whose upsampling layers begin so.
+/// Shelhamer, Long and Darrell, *Fully Convolutional Networks for Semantic Segmentation*,
+/// [arXiv:1605.06211](https://arxiv.org/abs/1605.06211), initialize their upsampling layers this way.
 ///
 /// # Errors
 ///
-/// All of [`Deconv2dLayerConfig::try_init`]'s; a kernel shorter than `2 * s - 1`, which cuts the
-/// triangle off; a dilation; and unequal numbers of channels.
+/// All errors of [`Deconv2dLayerConfig::try_init`]; a kernel shorter than `2 * s - 1`, which does not hold
+/// the triangle; a dilation; unequal numbers of channels.
 ///
 /// # Example
 ///
@@ -91,12 +89,12 @@ pub fn bilinear(
     let [rows, columns] = [0, 1].map(|i| triangle(config.kernel_size[i], config.stride[i]));
     let mut weight = vec![0.0; shape.iter().product()];
     for o in 0..c_out {
-        let diagonal = o * c_per_group + o % c_per_group;
-        let kernel = weight.iter_mut().skip(diagonal * k_h * k_w);
-        let products = rows.iter().flat_map(|y| columns.iter().map(move |x| y * x));
-        kernel
-            .zip(products)
-            .for_each(|(value, product)| *value = product);
+        let kernel = (o * c_per_group + o % c_per_group) * k_h * k_w;
+        for (y, row) in rows.iter().enumerate() {
+            for (x, column) in columns.iter().enumerate() {
+                weight[kernel + y * k_w + x] = row * column;
+            }
+        }
     }
     let bias = vec![0.0; c_out];
     Ok(Deconv2dLayer {
@@ -108,7 +106,7 @@ pub fn bilinear(
     })
 }
 
-/// A triangle of half-width `stride` in the middle of `kernel` taps.
+/// The taps of a triangle of half-width `stride`, in the middle of `kernel` taps.
 fn triangle(kernel: usize, stride: usize) -> Vec<f64> {
     let middle = (kernel - 1) as f64 / 2.0;
     (0..kernel)
@@ -116,31 +114,29 @@ fn triangle(kernel: usize, stride: usize) -> Vec<f64> {
         .collect()
 }
 
-/// Initializes a layer whose phases all begin with the same kernel, so that its first outputs have
-/// no checkerboard: each `s_h * s_w` block of the full map has one value, as after an enlargement
-/// to the nearest neighbour.
+/// Initializes a layer whose phases have the same random kernel, so its first outputs have no
+/// checkerboard. Each `s_h * s_w` block of the full map has one value, as if a smaller map were
+/// enlarged to the nearest neighbour.
 ///
 /// # Formula
 ///
 /// ```text
-/// weight[o, i, y, x] = drawn[o, i, y / s_h, x / s_w]      rounded down
+/// weight[o, i, y, x] = kernel[o, i, y / s_h, x / s_w]      rounded down
 /// ```
 ///
-/// The kernel of `[k_h / s_h, k_w / s_w]` and the bias are drawn by the config's initializer, when
-/// they are first used, with the fans of the config ([`Fan::Taps`](crate::Fan::Taps) is the `fan_in`
-/// of the drawn kernel). Training soon tells the phases apart; unequal numbers of taps, which no
-/// initial value can mend, are ruled out here.
+/// The config's initializer makes the bias and the random `kernel`, of the size `[k_h / s_h, k_w / s_w]`,
+/// when they are first used. It gets the fans of the config. [`Fan::Taps`](crate::Fan::Taps) is the
+/// `fan_in` of `kernel`. Training makes the phases different.
 ///
-/// After Aitken et al., *Checkerboard artifact free sub-pixel convolution*,
-/// [arXiv:1707.02937](https://arxiv.org/abs/1707.02937), who copy one kernel to the `s * s` channels
-/// before a pixel shuffle; those channels are the phases of a transposed convolution
-/// (Shi et al., [arXiv:1609.07009](https://arxiv.org/abs/1609.07009)).
+/// Aitken et al., *Checkerboard artifact free sub-pixel convolution*,
+/// [arXiv:1707.02937](https://arxiv.org/abs/1707.02937), copy one kernel to the `s * s` channels before a
+/// pixel shuffle. Those channels are the phases of a transposed convolution (Shi et al.,
+/// [arXiv:1609.07009](https://arxiv.org/abs/1609.07009)).
 ///
 /// # Errors
 ///
-/// All of [`Deconv2dLayerConfig::try_init`]'s; a kernel size that the stride does not divide, whose
-/// phases have kernels of unequal sizes; and a dilation, which shifts the phases' kernels against
-/// each other.
+/// All errors of [`Deconv2dLayerConfig::try_init`]; a kernel size that the stride does not divide, so the
+/// phases have kernels of unequal sizes; a dilation, which shifts these kernels against each other.
 ///
 /// # Example
 ///
@@ -173,22 +169,17 @@ pub fn icnr(config: &Deconv2dLayerConfig, device: &Device) -> Result<Deconv2dLay
     }
 
     let shape @ [c_out, c_in_per_group, k_h, k_w] = config.weight_shape();
-    let drawn = [c_out, c_in_per_group, k_h / stride[0], k_w / stride[1]];
+    let small = [c_out, c_in_per_group, k_h / stride[0], k_w / stride[1]];
     let [fan_in, fan_out] = config.fans().map(Some);
     let initializer = config.initializer.clone();
-    let draw = move |device: &Device, require_grad| {
-        let kernel: Tensor<4> = initializer
-            .init_with(drawn, fan_in, fan_out, device)
-            .into_value();
-        let weight = repeat_each(kernel, stride).detach();
-        match require_grad {
-            true => weight.require_grad(),
-            false => weight,
-        }
+    let make_weight = move |device: &Device, require_grad: bool| {
+        let kernel = initializer.init_with(small, fan_in, fan_out, device);
+        let weight = repeat_each(kernel.into_value(), stride).detach();
+        weight.set_require_grad(require_grad)
     };
-    let id = ParamId::new();
+    let (id, device) = (ParamId::new(), device.clone());
     Ok(Deconv2dLayer {
-        weight: Param::uninitialized(id, draw, device.clone(), true, Shape::from(shape)),
+        weight: Param::uninitialized(id, make_weight, device, true, Shape::from(shape)),
         ..layer
     })
 }
@@ -208,12 +199,13 @@ fn check_dilation(
     config: &Deconv2dLayerConfig,
     axis: Axis,
 ) -> Result<(), Deconv2dError> {
-    match config.dilation[axis as usize] {
-        1 => Ok(()),
-        dilation => Err(Deconv2dError::InitialisationDilation {
-            initialisation,
-            axis,
-            dilation,
-        }),
+    let dilation = config.dilation[axis as usize];
+    if dilation == 1 {
+        return Ok(());
     }
+    Err(Deconv2dError::InitialisationDilation {
+        initialisation,
+        axis,
+        dilation,
+    })
 }

@@ -1,31 +1,27 @@
-//! The layer: [`Deconv2dLayerConfig`] makes a [`Deconv2dLayer`], which owns its weights.
+//! The layer: a [`Deconv2dLayerConfig`] makes a [`Deconv2dLayer`], which owns weight and bias and
+//! passes them to [`try_deconv2d`].
 
 use burn::config::Config;
-use burn::module::{
-    Content, Devices, DisplaySettings, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper,
-    ModuleVisitor, Param,
-};
+use burn::module::{Content, DisplaySettings, Module, ModuleDisplay, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor};
 
+use crate::error::or_panic;
 use crate::geometry::check_parameters;
-use crate::{
-    Algorithm, Deconv2dError, Deconv2dOptions, Fan, Geometry, Padding, deconv2d, try_deconv2d,
-};
+use crate::{Algorithm, Deconv2dError, Deconv2dOptions, Fan, Geometry, Padding, try_deconv2d};
 
-/// Configuration of a [`Deconv2dLayer`]. The defaults are the article's: stride 2,
+/// Configuration of a [`Deconv2dLayer`]. The defaults are those of the article: stride 2,
 /// [`Padding::Same`].
 ///
-/// Saved and loaded as JSON with [`Config::save`] and [`Config::load`]; what this version writes, a
-/// later one reads.
+/// [`Config::save`] and [`Config::load`] write and read it as JSON. Later versions of this crate read
+/// what this one writes.
 ///
 /// # Checkerboards
 ///
-/// Unless the stride divides the kernel size on both axes (with a dilation: and has no factor in
-/// common with it), some outputs see more taps than others, and a map that should be smooth comes
-/// out as a checkerboard. The defaults' kernel 3 at stride 2 is such a case: 4, 2, 2 and 1 taps.
-/// [`overlap`](crate::overlap) counts them; [`init::icnr`](crate::init::icnr) begins without the
-/// pattern, on a kernel size that the stride divides.
+/// If the stride does not divide the kernel size, some outputs get more taps than others, and a smooth
+/// map becomes a checkerboard. The default stride 2 with kernel 3 is such a case.
+/// [`overlap`](crate::overlap) counts the taps. [`init::icnr`](crate::init::icnr) starts without the
+/// pattern.
 ///
 /// # Example
 ///
@@ -51,64 +47,53 @@ pub struct Deconv2dLayerConfig {
     pub channels: [usize; 2],
     /// The size of the kernel, `[h, w]`.
     pub kernel_size: [usize; 2],
-    /// Distance between two input values in the zero-filled map, `[h, w]`. Default: `[2, 2]`.
+    /// See [`Deconv2dOptions::stride`]. Default: `[2, 2]`.
     #[config(default = "[2, 2]")]
     pub stride: [usize; 2],
-    /// Distance between two kernel taps in the zero-filled map, `[h, w]`. Default: `[1, 1]`.
+    /// See [`Deconv2dOptions::dilation`]. Default: `[1, 1]`.
     #[config(default = "[1, 1]")]
     pub dilation: [usize; 2],
-    /// Into how many groups the channels are divided. Default: 1.
+    /// See [`Deconv2dOptions::groups`]. Default: 1.
     #[config(default = "1")]
     pub groups: usize,
-    /// Which part of the full map is the output. Default: [`Padding::Same`].
+    /// See [`Padding`]. Default: [`Padding::Same`].
     #[config(default = "Padding::Same")]
     pub padding: Padding,
-    /// How many more values to keep at the end, `[h, w]`, with [`Padding::Explicit`] alone
-    /// (elsewhere called `output_padding`). Default: `[0, 0]`.
+    /// See [`Deconv2dOptions::padding_out`]. Default: `[0, 0]`.
     #[config(default = "[0, 0]")]
     pub padding_out: [usize; 2],
-    /// If a bias is added to the output. Default: true.
+    /// Whether a bias is added to the output. Default: true.
     #[config(default = true)]
     pub bias: bool,
-    /// How weight and bias are initialised. Default: uniform within `±1 / sqrt(fan_in)`, with
-    /// [`Fan::Burn`] the bounds of Burn's and PyTorch's `ConvTranspose2d`. See also
-    /// [`init`](crate::init).
+    /// How weight and bias are initialized. Default: uniform within `±1 / sqrt(fan_in)`. With
+    /// [`Fan::Burn`] these are the bounds of `ConvTranspose2d` in Burn and PyTorch.
+    /// [`init`](crate::init) has more.
     #[config(
         default = "Initializer::KaimingUniform { gain: 1.0 / f64::sqrt(3.0), fan_out_only: false }"
     )]
     pub initializer: Initializer,
-    /// How the initializer's `fan_in` and `fan_out` are counted. Default: [`Fan::Burn`], `fan_in =
-    /// out / groups * k_h * k_w`.
+    /// How the initializer's `fan_in` and `fan_out` are counted. Default: [`Fan::Burn`].
     #[config(default = "Fan::Burn")]
     pub fan: Fan,
-    /// How the result is computed. Default: [`Algorithm::SkipZeros`].
+    /// See [`Algorithm`]. Default: [`Algorithm::SkipZeros`].
     #[config(default = "Algorithm::SkipZeros")]
     pub algorithm: Algorithm,
+    // `Config` refuses JSON that lacks a field, unless the field is an `Option`. So every field that
+    // is added later must be an `Option`, or configs of this version no longer load.
 }
 
-/// Applies a 2D transposed convolution over input tensors: zero-fill, correlate, crop.
+/// A 2D transposed convolution: zero-fill, correlate, crop.
 ///
-/// Made by [`Deconv2dLayerConfig::init`]. As a field of a Burn model it trains, saves and loads as
-/// any other module.
-///
-/// # Conventions
-///
-/// | who | weight layout | kernel |
-/// |---|---|---|
-/// | this layer, Equinox | `[out, in / groups, k_h, k_w]` | a correlation kernel over the zero-filled map |
-/// | Burn, PyTorch, ONNX | `[in, out / groups, k_h, k_w]` | turned by 180 degrees against ours |
-/// | TensorFlow, Keras | `[k_h, k_w, out, in]` | turned by 180 degrees against ours |
-/// | Flax, JAX | `[k_h, k_w, in, out]` | as ours |
-///
-/// [`KernelLayout`](crate::KernelLayout) converts them all.
+/// [`Deconv2dLayerConfig::init`] makes it. As a field of a Burn model it trains, saves and loads like
+/// any other module. Other frameworks store the weight in other layouts:
+/// [`KernelLayout`](crate::KernelLayout) has the table and the conversions.
 ///
 /// # Records
 ///
-/// [`Module::save_file`] writes Burn's own container, burnpack (`.bpk`), with one or two tensors
-/// under the names of the fields: `weight`, `[out, in / groups, k_h, k_w]` in the layout above,
-/// and, if there is one, `bias`, `[out]`, both in the data type that they have. A model puts the
-/// layer's path before them, `decoder.up.weight`. The record holds no stride and no padding: keep
-/// the config beside it. What this version writes, a later one reads.
+/// [`Module::save_file`] writes Burn's own format, burnpack (`.bpk`). It holds `weight`,
+/// `[out, in / groups, k_h, k_w]`, and `bias`, `[out]`, if there is one. A model adds the layer's path,
+/// as in `decoder.up.weight`. The record holds no stride and no padding, so save the config too. Later
+/// versions of this crate read what this one writes.
 ///
 /// # Example
 ///
@@ -158,46 +143,45 @@ impl ModuleDisplay for Deconv2dLayer {
 }
 
 impl Deconv2dLayerConfig {
-    /// Initializes a new [`Deconv2dLayer`]. As everywhere in Burn, the parameters are drawn when
-    /// they are first used.
+    /// Initializes a new [`Deconv2dLayer`]. As in all of Burn, the random values are made when a
+    /// parameter is first used.
     ///
     /// # Panics
     ///
-    /// With the message of the [`Deconv2dError`] that [`try_init`](Self::try_init) returns in its
-    /// place.
+    /// With the message of the [`Deconv2dError`] that [`try_init`](Self::try_init) returns.
     #[track_caller]
     pub fn init(&self, device: &Device) -> Deconv2dLayer {
-        self.try_init(device)
-            .unwrap_or_else(|error| panic!("Deconv2dLayerConfig::init: {error}"))
+        or_panic("Deconv2dLayerConfig::init", self.try_init(device))
     }
 
-    /// As [`init`](Self::init), with an error in place of a panic.
+    /// Does what [`init`](Self::init) does, and returns an error where that panics.
     ///
     /// # Errors
     ///
-    /// A zero where one is the least, channels that `groups` does not divide, a `padding_out` that
-    /// is too large or goes with another padding than `Explicit`, a weight too large for memory,
-    /// and an initializer that cannot fill the bias.
+    /// Those errors of [`Geometry::new`] that do not depend on the input, and an initializer that
+    /// cannot fill the bias.
     pub fn try_init(&self, device: &Device) -> Result<Deconv2dLayer, Deconv2dError> {
         check_parameters(self.channels, self.kernel_size, &self.options(None))?;
         if self.bias && matches!(self.initializer, Initializer::Orthogonal { .. }) {
             return Err(Deconv2dError::BiasInitializer);
         }
 
-        let (init, [fan_in, fan_out]) = (&self.initializer, self.fans().map(Some));
-        let weight = init.init_with(self.weight_shape(), fan_in, fan_out, device);
-        let c_out = self.channels[1];
-        let bias = self
-            .bias
-            .then(|| init.init_with([c_out], fan_in, fan_out, device));
+        let [_, c_out] = self.channels;
+        let bias = self.bias.then(|| self.initialize([c_out], device));
         Ok(Deconv2dLayer {
-            weight,
+            weight: self.initialize(self.weight_shape(), device),
             bias,
             config: self.clone(),
         })
     }
 
-    /// `[fan_in, fan_out]` for the initializer; the parameters must have been checked.
+    /// A parameter from the initializer.
+    fn initialize<const D: usize>(&self, shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
+        let [fan_in, fan_out] = self.fans().map(Some);
+        self.initializer.init_with(shape, fan_in, fan_out, device)
+    }
+
+    /// `[fan_in, fan_out]` for the initializer. The parameters must have been checked.
     pub(crate) fn fans(&self) -> [usize; 2] {
         let [c_in, c_out] = self.channels;
         let taps = self.kernel_size[0] * self.kernel_size[1];
@@ -216,7 +200,7 @@ impl Deconv2dLayerConfig {
     ///
     /// # Errors
     ///
-    /// All of [`Geometry::new`]'s.
+    /// All errors of [`Geometry::new`].
     pub fn output_size(&self, input: [usize; 2]) -> Result<[usize; 2], Deconv2dError> {
         let options = self.options(None);
         check_parameters(self.channels, self.kernel_size, &options)?;
@@ -227,7 +211,7 @@ impl Deconv2dLayerConfig {
         Ok([h_out, w_out])
     }
 
-    /// `[c_out, c_in / groups, k_h, k_w]`; `groups` must have been checked.
+    /// `[c_out, c_in / groups, k_h, k_w]`. The parameters must have been checked.
     pub(crate) fn weight_shape(&self) -> [usize; 4] {
         let ([c_in, c_out], [k_h, k_w]) = (self.channels, self.kernel_size);
         [c_out, c_in / self.groups, k_h, k_w]
@@ -246,86 +230,29 @@ impl Deconv2dLayerConfig {
     }
 }
 
-/// What a visitor enters to learn a layer's number of groups, which no shape of a weight tells.
-pub const GROUPS: &str = "Groups";
-
-/// In a layer, the config is a module without parameters. A visitor finds one more in it, of the
-/// type `Groups` and named by their number.
-impl Module for Deconv2dLayerConfig {
-    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
-        let groups = self.groups.to_string();
-        visitor.enter_module(&groups, GROUPS);
-        visitor.exit_module(&groups, GROUPS);
-    }
-
-    fn map<M: ModuleMapper>(self, _mapper: &mut M) -> Self {
-        self
-    }
-
-    fn collect_devices(&self, devices: Devices) -> Devices {
-        devices
-    }
-
-    fn to_device(self, _device: &Device) -> Self {
-        self
-    }
-
-    fn fork(self, _device: &Device) -> Self {
-        self
-    }
-
-    fn valid(&self) -> Self {
-        self.clone()
-    }
-
-    fn train(self) -> Self {
-        self
-    }
-
-    fn materialize(self) -> Self {
-        self
-    }
-}
-
-impl ModuleDisplay for Deconv2dLayerConfig {}
-
-impl ModuleDisplayDefault for Deconv2dLayerConfig {
-    fn content(&self, content: Content) -> Option<Content> {
-        content.add_formatted(&self.to_string()).optional()
-    }
-}
-
 impl Deconv2dLayer {
-    /// Applies the forward pass on the input tensor.
-    ///
-    /// See also [`deconv2d`], where its three steps are.
+    /// Applies the layer.
     ///
     /// # Shapes
     ///
     /// - input: `[n, channels_in, h, w]`
-    /// - output: `[n, channels_out, h_out, w_out]`, the size of
+    /// - output: `[n, channels_out, h_out, w_out]`, with the size of
     ///   [`Deconv2dLayerConfig::output_size`]
     ///
     /// # Panics
     ///
-    /// With the message of the [`Deconv2dError`] that [`try_forward`](Self::try_forward) returns in
-    /// its place.
+    /// With the message of the [`Deconv2dError`] that [`try_forward`](Self::try_forward) returns.
     #[track_caller]
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        deconv2d(
-            input,
-            self.weight.val(),
-            self.bias_val(),
-            self.config.options(None),
-        )
+        or_panic("Deconv2dLayer::forward", self.try_forward(input))
     }
 
-    /// As [`forward`](Self::forward), with the output size chosen: TensorFlow's `output_shape`,
-    /// PyTorch's `output_size`. It replaces `padding_out`.
+    /// Applies the layer with a chosen output size (`output_shape` in TensorFlow, `output_size` in
+    /// PyTorch). It replaces `padding_out`.
     ///
-    /// Of the sizes from which a strided convolution leads back to one input size, the layer's own
-    /// output size is just one; an encoder that made 20 rows of 39 needs a decoder that makes 39
-    /// of 20.
+    /// A strided convolution maps several input sizes to one output size, so an encoder's sizes are not
+    /// always those that the decoder would choose. An encoder at stride 2 turns 39 rows into 20, and 40
+    /// rows into 20 as well.
     ///
     /// # Shapes
     ///
@@ -334,7 +261,8 @@ impl Deconv2dLayer {
     ///
     /// # Panics
     ///
-    /// As [`forward`](Self::forward), and for a size that the table of [`Padding`] rules out.
+    /// With the message of the [`Deconv2dError`] that [`try_forward_to`](Self::try_forward_to)
+    /// returns.
     ///
     /// # Example
     ///
@@ -350,33 +278,24 @@ impl Deconv2dLayer {
     /// ```
     #[track_caller]
     pub fn forward_to(&self, input: Tensor<4>, output_size: [usize; 2]) -> Tensor<4> {
-        deconv2d(
-            input,
-            self.weight.val(),
-            self.bias_val(),
-            self.config.options(Some(output_size)),
-        )
+        let output = self.try_forward_to(input, output_size);
+        or_panic("Deconv2dLayer::forward_to", output)
     }
 
-    /// As [`forward`](Self::forward), with an error in place of a panic.
+    /// Does what [`forward`](Self::forward) does, and returns an error where that panics.
     ///
     /// # Errors
     ///
-    /// All of [`try_deconv2d`]'s.
+    /// All errors of [`try_deconv2d`].
     pub fn try_forward(&self, input: Tensor<4>) -> Result<Tensor<4>, Deconv2dError> {
-        try_deconv2d(
-            input,
-            self.weight.val(),
-            self.bias_val(),
-            self.config.options(None),
-        )
+        self.apply(input, None)
     }
 
-    /// As [`forward_to`](Self::forward_to), with an error in place of a panic.
+    /// Does what [`forward_to`](Self::forward_to) does, and returns an error where that panics.
     ///
     /// # Errors
     ///
-    /// All of [`try_deconv2d`]'s.
+    /// All errors of [`try_deconv2d`], such as a size that the table of [`Padding`] does not have.
     ///
     /// # Example
     ///
@@ -398,11 +317,16 @@ impl Deconv2dLayer {
         input: Tensor<4>,
         output_size: [usize; 2],
     ) -> Result<Tensor<4>, Deconv2dError> {
-        let options = self.config.options(Some(output_size));
-        try_deconv2d(input, self.weight.val(), self.bias_val(), options)
+        self.apply(input, Some(output_size))
     }
 
-    fn bias_val(&self) -> Option<Tensor<1>> {
-        self.bias.as_ref().map(|bias| bias.val())
+    fn apply(
+        &self,
+        input: Tensor<4>,
+        output_size: Option<[usize; 2]>,
+    ) -> Result<Tensor<4>, Deconv2dError> {
+        let bias = self.bias.as_ref().map(|bias| bias.val());
+        let options = self.config.options(output_size);
+        try_deconv2d(input, self.weight.val(), bias, options)
     }
 }

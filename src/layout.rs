@@ -1,5 +1,4 @@
-//! [`KernelLayout`]: who stores what, and the conversions. No other file knows a layout but the
-//! layer's own.
+//! [`KernelLayout`]: how each framework stores a weight, and the conversions.
 
 use core::fmt;
 
@@ -10,22 +9,29 @@ use serde::{Deserialize, Serialize};
 use crate::Deconv2dError;
 use crate::geometry::check_tensor;
 
-/// In which order a weight's values are stored, and whether its kernels are turned by 180 degrees.
+/// How a weight is stored: the order of its axes, and whether its kernels are turned by 180 degrees.
+///
+/// | layout | who stores it | axes | kernels |
+/// |---|---|---|---|
+/// | `Article` | this crate, Equinox | `[out, in / groups, k_h, k_w]` | not turned |
+/// | `Burn` | Burn, PyTorch, ONNX | `[in, out / groups, k_h, k_w]` | turned |
+/// | `TensorFlow` | TensorFlow, Keras | `[k_h, k_w, out / groups, in]` | turned |
+/// | `Flax` | Flax, JAX | `[k_h, k_w, in, out]`, no groups | not turned |
+///
+/// Burn, PyTorch, ONNX and TensorFlow define the transposed convolution as the gradient of a
+/// convolution, and store the kernel of that convolution. This crate, Equinox and Flax store the kernel
+/// that slides over the zero-filled map.
 ///
 /// # Formula
 ///
-/// With `article` a weight of this crate, `[out, in / groups, k_h, k_w]`, and output channel
-/// `o = γ * (out / groups) + p` and input channel `c = γ * (in / groups) + i` of the group `γ`:
+/// Let `article` be a weight of this crate, `γ` a group, `o = γ * (out / groups) + p` an output channel
+/// and `c = γ * (in / groups) + i` an input channel:
 ///
 /// ```text
 /// burn[c, p, k_h - 1 - y, k_w - 1 - x]       = article[o, i, y, x]
 /// tensorflow[k_h - 1 - y, k_w - 1 - x, p, c] = article[o, i, y, x]
 /// flax[y, x, c, o]                           = article[o, i, y, x]      groups = 1
 /// ```
-///
-/// The turn is there because Burn, PyTorch, ONNX and TensorFlow define the transposed convolution
-/// as the gradient of a convolution and store that convolution's kernel, while this crate, Equinox
-/// and Flax store the kernel that slides over the zero-filled map.
 ///
 /// # Example
 ///
@@ -43,35 +49,33 @@ use crate::geometry::check_tensor;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KernelLayout {
-    /// `[out, in / groups, k_h, k_w]`, as the article and this crate write it: a plain correlation
-    /// kernel over the zero-filled map. Equinox' `ConvTranspose2d` too.
+    /// The layer's own weight, and Equinox' `ConvTranspose2d`.
     Article,
-    /// `[in, out / groups, k_h, k_w]`, turned. Burn's, PyTorch's and ONNX' `ConvTranspose`.
+    /// `ConvTranspose2d` in Burn and PyTorch, and `ConvTranspose` in ONNX.
     Burn,
-    /// `[k_h, k_w, out / groups, in]`, turned. TensorFlow's `conv2d_transpose` and Keras'
-    /// `Conv2DTranspose`; also Flax' `ConvTranspose` with `transpose_kernel=True`.
+    /// `conv2d_transpose` in TensorFlow and `Conv2DTranspose` in Keras. Also `ConvTranspose` in Flax with
+    /// `transpose_kernel=True`.
     TensorFlow,
-    /// `[k_h, k_w, in, out]`, not turned. Flax' `ConvTranspose` and `jax.lax.conv_transpose`
-    /// without `transpose_kernel`; neither has groups.
+    /// `ConvTranspose` in Flax and `jax.lax.conv_transpose`, without `transpose_kernel`.
     Flax,
 }
 
-// The axes of a weight once its groups stand apart, in the order of a `Parts`.
+// The indices of a `Parts`.
 const GROUP: usize = 0;
 const OUT: usize = 1;
 const IN: usize = 2;
 const ROW: usize = 3;
 const COLUMN: usize = 4;
 
-/// `[groups, out / groups, in / groups, k_h, k_w]`
+/// The lengths `[groups, out / groups, in / groups, k_h, k_w]`.
 type Parts = [usize; 5];
 
-/// All that is known of a layout; every conversion follows from it.
+/// What defines a layout. Every conversion follows from it.
 struct Description {
-    /// The axes as they are stored. `GROUP` has no axis of its own: it is the slower part of the
-    /// axis behind it.
+    /// The parts in the order in which they are stored. `GROUP` has no axis of its own: together with
+    /// the part after it, it makes one axis.
     order: [usize; 5],
-    /// Whether rows and columns are stored from the last to the first.
+    /// Whether the kernels are turned by 180 degrees.
     turned: bool,
 }
 
@@ -95,7 +99,7 @@ impl KernelLayout {
         Description { order, turned }
     }
 
-    /// The layout's name and axes, as errors name it.
+    /// The layout's name and axes, for errors.
     fn name(self) -> &'static str {
         match self {
             Self::Article => "Article ([out, in / groups, k_h, k_w])",
@@ -105,10 +109,9 @@ impl KernelLayout {
         }
     }
 
-    /// Converts a weight of this layout into the layer's own.
+    /// Converts a weight from this layout to the layer's.
     ///
-    /// Made of differentiable tensor operations; it runs on the weight's device and keeps its data
-    /// type.
+    /// The conversion is differentiable, and keeps the weight's device and data type.
     ///
     /// # Shapes
     ///
@@ -117,8 +120,8 @@ impl KernelLayout {
     ///
     /// # Errors
     ///
-    /// No groups, groups that the layout does not have or that do not divide its channels, and an
-    /// axis of zero.
+    /// `groups` that is zero, that the layout does not have, or that does not divide the channels, and
+    /// an axis of zero.
     ///
     /// # Example
     ///
@@ -138,7 +141,7 @@ impl KernelLayout {
         convert(self, Self::Article, weight, groups)
     }
 
-    /// Converts a weight of the layer into this layout: the way back from
+    /// Converts a weight from the layer's layout to this one. This is the inverse of
     /// [`to_article`](Self::to_article).
     ///
     /// # Shapes
@@ -148,7 +151,7 @@ impl KernelLayout {
     ///
     /// # Errors
     ///
-    /// As [`to_article`](Self::to_article).
+    /// All errors of [`to_article`](Self::to_article).
     ///
     /// # Example
     ///
@@ -165,7 +168,7 @@ impl KernelLayout {
     /// back.into_data().assert_eq(&weight.into_data(), true);
     /// # Ok::<(), burn_deconv::Deconv2dError>(())
     /// ```
-    // A conversion of the weight, not of the layout.
+    // It converts a weight, not the layout.
     #[allow(clippy::wrong_self_convention)]
     pub fn from_article(
         self,
@@ -175,12 +178,11 @@ impl KernelLayout {
         convert(Self::Article, self, weight, groups)
     }
 
-    /// The shape that a weight of the shape `article`, `[out, in / groups, k_h, k_w]`, has in this
-    /// layout.
+    /// The shape in this layout of a weight whose shape in the layer is `article`.
     ///
     /// # Errors
     ///
-    /// As [`to_article`](Self::to_article).
+    /// All errors of [`to_article`](Self::to_article).
     ///
     /// # Example
     ///
@@ -195,12 +197,12 @@ impl KernelLayout {
         convert_shape(Self::Article, self, article, groups)
     }
 
-    /// The shape, `[out, in / groups, k_h, k_w]`, that a weight of the shape `shape` in this layout
-    /// has in the layer: the way back from [`shape_of`](Self::shape_of).
+    /// The shape in the layer of a weight whose shape in this layout is `shape`. This is the inverse of
+    /// [`shape_of`](Self::shape_of).
     ///
     /// # Errors
     ///
-    /// As [`to_article`](Self::to_article).
+    /// All errors of [`to_article`](Self::to_article).
     ///
     /// # Example
     ///
@@ -223,8 +225,23 @@ impl KernelLayout {
         convert_shape(self, Self::Article, shape, groups)
     }
 
-    /// As [`to_article`](Self::to_article), on data of any type whose values have one size in
-    /// bytes; never panics.
+    /// Does what [`to_article`](Self::to_article) does, on data of any type that is not quantized.
+    ///
+    /// # Errors
+    ///
+    /// All errors of [`to_article`](Self::to_article), and data that is not a weight.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::TensorData;
+    /// use burn_deconv::KernelLayout;
+    ///
+    /// let keras = TensorData::new(vec![1_f32, 2., 3.], [1, 3, 1, 1]);
+    /// let article = KernelLayout::KERAS.data_to_article(keras, 1)?;
+    /// assert_eq!(article, TensorData::new(vec![3_f32, 2., 1.], [1, 1, 1, 3]));
+    /// # Ok::<(), burn_deconv::Deconv2dError>(())
+    /// ```
     pub fn data_to_article(
         self,
         weight: TensorData,
@@ -233,8 +250,12 @@ impl KernelLayout {
         convert_data(self, Self::Article, weight, groups)
     }
 
-    /// As [`from_article`](Self::from_article), on data of any type whose values have one size in
-    /// bytes; never panics.
+    /// Does what [`from_article`](Self::from_article) does, on data of any type that is not quantized.
+    /// This is the inverse of [`data_to_article`](Self::data_to_article).
+    ///
+    /// # Errors
+    ///
+    /// All errors of [`data_to_article`](Self::data_to_article).
     #[allow(clippy::wrong_self_convention)]
     pub fn data_from_article(
         self,
@@ -244,7 +265,7 @@ impl KernelLayout {
         convert_data(Self::Article, self, weight, groups)
     }
 
-    /// Takes the channels of a stored shape apart.
+    /// The lengths of the parts of a stored shape.
     fn parts(self, shape: [usize; 4], groups: usize) -> Result<Parts, Deconv2dError> {
         let layout = self.name();
         if groups == 0 {
@@ -290,7 +311,7 @@ impl fmt::Display for KernelLayout {
 }
 
 impl Description {
-    /// Puts the channels of a shape together again.
+    /// The stored shape of these parts.
     fn shape(&self, parts: Parts) -> [usize; 4] {
         let mut shape = [1; 4];
         let mut axis = 0;
@@ -301,7 +322,7 @@ impl Description {
         shape
     }
 
-    /// Where each part stands: the inverse of `order`.
+    /// The index in `order` of each part.
     fn places(&self) -> [usize; 5] {
         let mut places = [0; 5];
         for (place, &part) in self.order.iter().enumerate() {
@@ -310,7 +331,7 @@ impl Description {
         places
     }
 
-    /// How many values further the next one of each part stands.
+    /// The distance in memory, in values, between neighbours of each part.
     fn strides(&self, parts: Parts) -> Parts {
         let mut strides = [0; 5];
         let mut stride = 1;
@@ -322,7 +343,7 @@ impl Description {
     }
 }
 
-/// The shape in the layout `to` of a weight that has `shape` in the layout `from`.
+/// The shape in the layout `to` of a weight whose shape in the layout `from` is `shape`.
 fn convert_shape(
     from: KernelLayout,
     to: KernelLayout,
@@ -330,7 +351,8 @@ fn convert_shape(
     groups: usize,
 ) -> Result<[usize; 4], Deconv2dError> {
     let shape = to.description().shape(from.parts(shape, groups)?);
-    to.parts(shape, groups).map(|_| shape) // has `to` such groups?
+    to.parts(shape, groups)?; // `to` may not have these groups
+    Ok(shape)
 }
 
 fn convert(
@@ -348,9 +370,10 @@ fn convert(
 
     let apart = weight.reshape(from.order.map(|part| parts[part]));
     let in_order = apart.permute(from.places());
-    let turned = match from.turned != to.turned {
-        true => in_order.flip([ROW, COLUMN]),
-        false => in_order,
+    let turned = if from.turned == to.turned {
+        in_order
+    } else {
+        in_order.flip([ROW, COLUMN])
     };
     Ok(turned.permute(to.order).reshape(shape))
 }
@@ -374,96 +397,54 @@ fn convert_data(
         dtype,
         bytes: bytes.len(),
     };
-    // No overflow: `check_tensor` has bounded the number of values, and no type has more bytes
-    // than an f64.
-    let whole = bytes.len() == parts.iter().product::<usize>() * size;
-    if matches!(dtype, DType::QFloat(_)) || !whole {
+    // `check_tensor` has bounded the number of values, so this product does not overflow.
+    let complete = bytes.len() == parts.iter().product::<usize>() * size;
+    if matches!(dtype, DType::QFloat(_)) || !complete {
         return Err(stored);
     }
 
     let (from, to) = (from.description(), to.description());
-    let strides = from.strides(parts);
-    let turn = from.turned != to.turned;
-    // How far from the first stored value the one at `index` of `part` stands.
-    let reach = |part: usize, index: usize| match turn && part >= ROW {
-        true => (parts[part] - 1 - index) * strides[part],
-        false => index * strides[part],
+    let source = Source {
+        lengths: parts,
+        strides: from.strides(parts),
+        turned: from.turned != to.turned,
     };
-    let [a, b, c, d, e] = to.order;
+    let (outer, inner) = to.order.split_at(3);
+    let (outer, inner) = (source.offsets(outer), source.offsets(inner));
     let mut result = Vec::with_capacity(bytes.len());
-    for i in 0..parts[a] {
-        for j in 0..parts[b] {
-            for k in 0..parts[c] {
-                for l in 0..parts[d] {
-                    let base = reach(a, i) + reach(b, j) + reach(c, k) + reach(d, l);
-                    for m in 0..parts[e] {
-                        let at = (base + reach(e, m)) * size;
-                        result.extend_from_slice(&bytes[at..at + size]);
-                    }
-                }
-            }
+    for outer in &outer {
+        for inner in &inner {
+            let at = (outer + inner) * size;
+            result.extend_from_slice(&bytes[at..at + size]);
         }
     }
     TensorData::try_from_bytes_vec(result, converted, dtype).map_err(|_| stored)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use KernelLayout::{Article, Burn, Flax, TensorFlow};
-    use burn::tensor::Device;
-    use burn::tensor::quantization::QuantScheme;
+/// Where the values of a stored weight are.
+struct Source {
+    lengths: Parts,
+    strides: Parts,
+    /// Whether to read rows and columns from the last to the first.
+    turned: bool,
+}
 
-    /// Data moved as bytes and tensors moved by their operations agree, whatever the type. The
-    /// tensors are held to the index formula in `tests/layout.rs`.
-    #[test]
-    fn bytes_move_as_tensors_do() {
-        for layout in [Article, Burn, TensorFlow, Flax] {
-            for groups in [1, 2, 3] {
-                if layout == Flax && groups != 1 {
-                    continue;
-                }
-                let article = [6, 5, 2, 3];
-                let shape = layout.shape_of(article, groups).unwrap();
-                let values: Vec<f32> = (0..180).map(|value| value as f32).collect();
-                let stored = TensorData::new(values, shape);
-                let moved = layout
-                    .to_article(
-                        Tensor::from_data(stored.clone(), &Device::default()),
-                        groups,
-                    )
-                    .unwrap()
-                    .into_data();
-                for dtype in [DType::F64, DType::F32, DType::F16, DType::BF16, DType::U8] {
-                    let [stored, moved] =
-                        [&stored, &moved].map(|data| data.clone().convert_dtype(dtype));
-                    let got = layout.data_to_article(stored.clone(), groups).unwrap();
-                    assert_eq!(got, moved, "{layout}, {groups}, {dtype:?}");
-                    let back = layout.data_from_article(got, groups).unwrap();
-                    assert_eq!(back, stored, "{layout}, {groups}, {dtype:?}");
+impl Source {
+    /// The offsets, in values, of all indices of some parts. The index of the last part runs fastest.
+    fn offsets(&self, parts: &[usize]) -> Vec<usize> {
+        let mut offsets = vec![0];
+        for &part in parts {
+            let length = self.lengths[part];
+            let mut longer = Vec::with_capacity(offsets.len() * length);
+            for offset in offsets {
+                for index in 0..length {
+                    let turned = self.turned && (part == ROW || part == COLUMN);
+                    let index = if turned { length - 1 - index } else { index };
+                    longer.push(offset + index * self.strides[part]);
                 }
             }
+            offsets = longer;
         }
-    }
-
-    #[test]
-    fn data_that_is_no_weight_is_an_error() {
-        let message = |data, groups| {
-            let error = Burn.data_to_article(data, groups).unwrap_err();
-            error.to_string()
-        };
-        assert_eq!(
-            message(TensorData::new(vec![0f32; 6], [2, 3]), 1),
-            "a weight must have 4 axes, got 2 in the shape [2, 3]"
-        );
-        assert_eq!(
-            message(TensorData::new(vec![0f32; 6], [3, 2, 1, 1]), 2),
-            "groups must divide the number of in channels of a weight, got 3 in the shape [3, 2, 1, \
-             1] of the layout Burn ([in, out / groups, k_h, k_w]) and groups = 2"
-        );
-        let scheme = QuantScheme::default();
-        let quantized = TensorData::quantized(vec![0i8; 8], [2, 2, 1, 2], scheme, &[1.0], None);
-        let message = message(quantized, 1);
-        assert!(message.contains("dequantize it first"), "{message}");
+        offsets
     }
 }

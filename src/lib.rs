@@ -1,11 +1,38 @@
-//! A transposed-convolution layer for Burn.
+//! A transposed-convolution layer for Burn. [`Deconv2dLayer`] is the place to start.
+//!
+//! # A map of the code
+//!
+//! A call passes through these files, in this order:
+//!
+//! 1. `layer.rs`: [`Deconv2dLayer::forward`] takes its weight, its bias and the options of its
+//!    [`Deconv2dLayerConfig`].
+//! 2. `deconv2d.rs`: [`try_deconv2d`] checks the tensors, and chooses the way by [`Algorithm`].
+//! 3. `geometry.rs` and `axis.rs`: [`Geometry`] computes and checks every size. `options.rs` has the
+//!    rule: the table of [`Padding`].
+//! 4. `explicit.rs`: [`explicit::zero_fill`], [`explicit::correlate`], [`explicit::crop`]. This is the
+//!    specification. `Algorithm::Explicit` ends here, and Burn differentiates it.
+//! 5. `op/`, on the backends Flex and NdArray: `mod.rs` dispatches to the tensors' backend,
+//!    `backward.rs` records the step in Burn's autodiff graph, and `cpu.rs` calls the package
+//!    `deconv-kernel`, which computes the output and the gradients over slices.
+//! 6. `polyphase.rs`, on all other backends: the same output in Burn's tensor operations.
+//!
+//! Beside the call:
+//!
+//! - `layout.rs`: [`KernelLayout`] has the weight layouts of other frameworks, and converts them.
+//! - `convert_burn.rs`: [`Deconv2dLayer::from_conv_transpose2d`] and
+//!   [`Deconv2dLayer::to_conv_transpose2d`] convert from and to Burn's own layer.
+//! - `init.rs`: [`init::bilinear`] and [`init::icnr`] are initial values for upsampling.
+//! - `overlap.rs`: [`overlap()`] counts how many taps reach each output.
+//! - `config_module.rs`: [`GROUPS`] tells the weights' package how many groups a layer has.
+//! - `error.rs`: [`Deconv2dError`] is the error of every function here.
+//!
+//! Two more packages belong to this one: `burn-weights` loads and saves the weights of whole models,
+//! and `burn-gradcheck` checks gradients.
 #![deny(missing_docs, unsafe_code, clippy::undocumented_unsafe_blocks)]
 
-// store, init, conv_transpose2d, overlap -> layer -> deconv2d -> skip_zeros -> op -> kernel,
-// polyphase -> explicit, layout -> geometry -> axis -> options, error: no file uses one before it.
-// gradcheck stands by itself; it and store use panic.
 mod axis;
-mod conv_transpose2d;
+mod config_module;
+mod convert_burn;
 mod deconv2d;
 mod error;
 pub mod explicit;
@@ -18,14 +45,26 @@ mod op;
 mod options;
 mod overlap;
 mod polyphase;
-mod skip_zeros;
 
 pub use axis::AxisGeometry;
-pub use conv_transpose2d::Crop;
+pub use config_module::GROUPS;
+pub use convert_burn::Crop;
 pub use deconv2d::{deconv2d, try_deconv2d};
 pub use error::{Axis, Deconv2dError};
 pub use geometry::Geometry;
-pub use layer::{Deconv2dLayer, Deconv2dLayerConfig, GROUPS};
+pub use layer::{Deconv2dLayer, Deconv2dLayerConfig};
 pub use layout::KernelLayout;
 pub use options::{Algorithm, Deconv2dOptions, Fan, Padding};
 pub use overlap::{Overlap, overlap};
+
+/// The code of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+// The unit tests share the cases of `tests/`, which name this crate as its users do.
+#[cfg(all(test, feature = "flex"))]
+extern crate self as burn_deconv;
+#[cfg(all(test, feature = "flex"))]
+#[path = "../tests/common/mod.rs"]
+mod common;

@@ -1,16 +1,16 @@
-//! [`overlap`]: how many taps reach each phase of the output, the cause of checkerboards.
+//! [`overlap()`]: how many taps reach each phase of the output. Unequal numbers cause checkerboards.
 
 use core::fmt;
 
-use crate::geometry::{check_parameters, crops};
+use crate::geometry::{check_parameters, with_the_crops_of};
 use crate::{Deconv2dError, Deconv2dLayerConfig};
 
-/// Counts the kernel taps that each phase of a layer's output sees.
+/// Counts the kernel taps that reach each phase of a layer's output.
 ///
-/// The outputs at `[y, x]` with one `[y % s_h, x % s_w]` are one phase. Each of them is a sum over
-/// the same taps, and the phases share out the kernel. Where one gets more taps than another, a
-/// constant input comes out as a pattern with the stride's period: the checkerboard of Odena,
-/// Dumoulin and Olah, *Deconvolution and Checkerboard Artifacts*, Distill 2016,
+/// The outputs at `[y, x]` with the same `[y % s_h, x % s_w]` are a phase. Each of them is a sum over the
+/// same taps of the kernel. If one phase has more taps than another, the output of a constant input has
+/// a pattern with the stride's period: the checkerboard of Odena, Dumoulin and Olah, *Deconvolution and
+/// Checkerboard Artifacts*, Distill 2016,
 /// [doi:10.23915/distill.00003](https://distill.pub/2016/deconv-checkerboard).
 ///
 /// # Formula
@@ -18,15 +18,15 @@ use crate::{Deconv2dError, Deconv2dLayerConfig};
 /// Per axis, with kernel size `k`, stride `s`, dilation `d` and `b` cropped at the beginning:
 ///
 /// ```text
-/// taps(phase) = how many t in 0..k have  t * d % s == (phase + b) % s
+/// taps(phase) = the number of t in 0..k with  t * d % s == (phase + b) % s
 /// ```
 ///
-/// The taps at `[phase_h, phase_w]` are the product of the two axes' counts. All are equal if and
-/// only if on each axis `s` divides `k` and shares no factor with `d`.
+/// The number of taps at `[phase_h, phase_w]` is the product of the two axes' numbers. All are equal if
+/// and only if, on each axis, `s` divides `k` and has no common factor with `d`.
 ///
 /// # Errors
 ///
-/// As [`Deconv2dLayerConfig::try_init`], for the config's sizes, and sizes that overflow.
+/// Those errors of [`Geometry::new`](crate::Geometry::new) that do not depend on the input.
 ///
 /// # Example
 ///
@@ -47,21 +47,20 @@ use crate::{Deconv2dError, Deconv2dLayerConfig};
 pub fn overlap(config: &Deconv2dLayerConfig) -> Result<Overlap, Deconv2dError> {
     let options = config.options(None);
     check_parameters(config.channels, config.kernel_size, &options)?;
-    let crops = crops(config.weight_shape(), &options)?;
-    let axis = |i: usize| AxisOverlap {
-        kernel: config.kernel_size[i],
-        stride: config.stride[i],
-        dilation: config.dilation[i],
-        crop_begin: crops[i].0,
-    };
+    let geometry = with_the_crops_of(config.weight_shape(), &options)?;
     Ok(Overlap {
-        axes: [axis(0), axis(1)],
+        axes: [0, 1].map(|i| AxisOverlap {
+            kernel: config.kernel_size[i],
+            stride: config.stride[i],
+            dilation: config.dilation[i],
+            crop_begin: geometry.axes()[i].crop_begin(),
+        }),
     })
 }
 
-/// The number of taps that each phase of an output sees; made by [`overlap`].
+/// The number of taps that reach each phase of an output. [`overlap()`] makes it.
 ///
-/// Shown as a table, a row for each phase of the rows.
+/// It displays as a table with a row for each phase of the rows.
 ///
 /// # Example
 ///
@@ -88,20 +87,20 @@ struct AxisOverlap {
 }
 
 impl Overlap {
-    /// How many phases there are, `[h, w]`: the stride.
+    /// The number of phases, `[h, w]`. This is the stride.
     pub fn phases(&self) -> [usize; 2] {
         let [height, width] = &self.axes;
         [height.stride, width.stride]
     }
 
-    /// How many taps, of each input channel, the outputs at `[y, x]` see; only the position within
-    /// the stride matters. Next to the map's border an output sees fewer.
+    /// The number of taps that reach the output at `[y, x]`, for each input channel. Only the position
+    /// within the stride matters. Fewer taps reach the outputs near the map's border.
     pub fn taps(&self, position: [usize; 2]) -> usize {
         let [height, width] = &self.axes;
         height.taps(position[0]) * width.taps(position[1])
     }
 
-    /// If all phases see the same number of taps.
+    /// Whether the same number of taps reaches all phases.
     pub fn is_even(&self) -> bool {
         self.axes.iter().all(AxisOverlap::is_even)
     }
@@ -121,12 +120,12 @@ impl AxisOverlap {
     }
 }
 
-/// The greatest (Euclid).
+/// The greatest common divisor (Euclid).
 fn common_divisor(a: usize, b: usize) -> usize {
-    match b {
-        0 => a,
-        _ => common_divisor(b, a % b),
+    if b == 0 {
+        return a;
     }
+    common_divisor(b, a % b)
 }
 
 impl fmt::Display for Overlap {

@@ -1,18 +1,17 @@
-//! The transposed convolution without the inserted zeros, in Burn tensor operations, for any
-//! device.
+//! The transposed convolution without the inserted zeros, in Burn's tensor operations, for every
+//! backend.
 //!
-//! Turn the correlation around and let every input value scatter: with `a` counting the kernel's
-//! taps from its end, value `i` times tap `a` belongs to place `i * s + a * d` of the full map. So
-//! write each place as `m * s + r`. Its row of phase `r` (`0 <= r < s`), the polyphase component,
-//! is
+//! Let every input value scatter. With `a` counting the kernel's taps from its end, the product of
+//! value `i` and tap `a` is added to place `i * s + a * d` of the full map. Write each place as
+//! `m * s + r`. The places with one `r` (`0 <= r < s`) are a phase, the polyphase component:
 //!
 //! ```text
 //! phase_r[m] = sum over the taps a with (a * d) mod s = r  of  x[m - (a * d) / s] * tap_a
 //! ```
 //!
-//! and no zero appears. One matrix product multiplies every tap with every value; what is left is
-//! to add up the taps of each phase, an axis at a time, and to interleave the phases. (Polyphase
-//! decomposition: P. P. Vaidyanathan, *Multirate Systems and Filter Banks*, 1993, section 4.3.)
+//! No zero appears. One matrix product multiplies every tap with every value. The taps of each phase
+//! are then summed, one axis at a time, and the phases are interleaved. (Polyphase decomposition: P. P.
+//! Vaidyanathan, *Multirate Systems and Filter Banks*, 1993, section 4.3.)
 
 use burn::tensor::Tensor;
 use burn::tensor::ops::PadMode;
@@ -25,7 +24,7 @@ pub(crate) fn deconv2d(input: Tensor<4>, weight: Tensor<4>, geometry: &Geometry)
     let [height, width] = geometry.axes();
     let [n, c_out, ..] = geometry.output_shape();
 
-    // No tensor has more than six dimensions, the most that burn-ndarray takes.
+    // At most six dimensions, because burn-ndarray has no more.
     let products = products(input, weight, geometry); //  [g, k_h, k_w, c_out/g * n, h, w]
     let rows = sum_taps(products, height, 1, 4); //       [g, s_h, k_w, c_out/g * n, M_h, w]
     let phases = sum_taps(rows, width, 2, 5); //          [g, s_h, s_w, c_out/g * n, M_h, M_w]
@@ -37,7 +36,7 @@ pub(crate) fn deconv2d(input: Tensor<4>, weight: Tensor<4>, geometry: &Geometry)
 }
 
 /// Every tap of the kernel times every value of the input, summed over the input channels of a
-/// group: `[g, k_h, k_w, c_out/g * n, h, w]`, the taps counted from the kernel's end.
+/// group: `[g, k_h, k_w, c_out/g * n, h, w]`. The taps are counted from the kernel's end.
 fn products(input: Tensor<4>, weight: Tensor<4>, geometry: &Geometry) -> Tensor<6> {
     let [n, c_in, h, w] = geometry.input_shape();
     let [c_out, _, k_h, k_w] = geometry.weight_shape();
@@ -52,33 +51,30 @@ fn products(input: Tensor<4>, weight: Tensor<4>, geometry: &Geometry) -> Tensor<
     weight.matmul(input).reshape([g, k_h, k_w, c_out * n, h, w])
 }
 
-/// Adds up the taps of each phase on one axis: dimension `tap` turns from the kernel's `k` taps
-/// into the `s` phases, dimension `space` from the input's `h` values into each phase's
-/// `M = ceil(F / s)`.
+/// Sums the taps of each phase on one axis. Dimension `tap` has the kernel's `k` taps, and then the
+/// `s` phases. Dimension `space` has the input's `h` values, and then the `M = ceil(F / s)` values of
+/// each phase.
 fn sum_taps(products: Tensor<6>, axis: &AxisGeometry, tap: usize, space: usize) -> Tensor<6> {
     let length = axis.full().div_ceil(axis.stride());
-    let place = |run: Run| {
+    let mut sum: Option<Tensor<6>> = None;
+    for run in runs(axis) {
         let mut padding = [(0, 0); 6];
         padding[tap] = (run.phase, axis.stride() - run.phase - run.taps.len());
         padding[space] = (run.shift, length - run.shift - axis.input());
-        let part = match run.taps.len() == axis.kernel() {
-            true => products.clone(),
-            false => products.clone().slice_dim(tap, run.taps),
-        };
-        match padding == [(0, 0); 6] {
-            true => part,
-            false => part.pad(padding, PadMode::Constant(0.0)),
+        let mut placed = products.clone().slice_dim(tap, run.taps);
+        if padding != [(0, 0); 6] {
+            placed = placed.pad(padding, PadMode::Constant(0.0));
         }
-    };
-    runs(axis)
-        .into_iter()
-        .map(place)
-        .reduce(|sum, part| sum + part)
-        .expect("a kernel has a tap")
+        sum = Some(match sum {
+            Some(sum) => sum + placed,
+            None => placed,
+        });
+    }
+    sum.expect("a kernel has a tap")
 }
 
-/// Neighbouring taps that move the input by the same number of values, `shift`, into neighbouring
-/// phases, of which `phase` is the first. Without dilation there are `ceil(k / s)` of them.
+/// Neighbouring taps that shift the input by the same number of values, `shift`, into neighbouring
+/// phases. `phase` is the first. Without dilation a kernel has `ceil(k / s)` runs.
 #[derive(Debug, PartialEq)]
 struct Run {
     taps: core::ops::Range<usize>,
@@ -105,168 +101,66 @@ fn runs(axis: &AxisGeometry) -> Vec<Run> {
     runs
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "flex"))]
 mod tests {
-    use super::*;
-    use crate::Deconv2dOptions;
+    use burn::tensor::{DType, Device};
 
-    fn runs_of(kernel: usize, stride: usize, dilation: usize) -> Vec<(usize, usize, usize, usize)> {
+    use super::*;
+    use crate::common::{Case, Values, ours, run};
+    use crate::{Algorithm, Deconv2dOptions};
+
+    fn runs_of(kernel: usize, stride: usize, dilation: usize) -> Vec<Run> {
         let options = Deconv2dOptions::new()
             .with_stride([stride; 2])
             .with_dilation([dilation; 2]);
         let geometry = Geometry::new([1, 1, 3, 3], [1, 1, kernel, kernel], &options).unwrap();
-        let runs = runs(geometry.axes()[0]);
-        runs.into_iter()
-            .map(|run| (run.taps.start, run.taps.end, run.shift, run.phase))
-            .collect()
+        runs(geometry.axes()[0])
+    }
+
+    /// A run costs a slice, a padding and a sum.
+    #[test]
+    fn few_runs() {
+        for (kernel, stride) in [(3, 2), (4, 2), (2, 3), (3, 1), (64, 32)] {
+            assert_eq!(runs_of(kernel, stride, 1).len(), kernel.div_ceil(stride));
+        }
+        let starts = |runs: Vec<Run>| -> Vec<_> {
+            let starts = |run: Run| (run.taps, run.shift, run.phase);
+            runs.into_iter().map(starts).collect()
+        };
+        assert_eq!(starts(runs_of(3, 2, 1)), [(0..2, 0, 0), (2..3, 1, 0)]);
+        let dilated = [(0..1, 0, 0), (1..2, 0, 2), (2..3, 1, 1)];
+        assert_eq!(starts(runs_of(3, 3, 2)), dilated);
+    }
+
+    /// The backends that use this form are not on every machine, so Flex stands in for them.
+    #[test]
+    fn output_and_gradients_are_those_of_the_explicit_steps() {
+        let device = Device::flex().autodiff();
+        for case in Case::random(1, 500) {
+            let values = Values::draw(&case);
+            let explicit = ours(&case, Algorithm::Explicit);
+            let expected = run(&case, &values, &device, DType::F32, explicit);
+            let geometry = case.geometry();
+            let polyphase = |input, weight, bias| {
+                crate::explicit::add_bias(deconv2d(input, weight, &geometry), bias)
+            };
+            let got = run(&case, &values, &device, DType::F32, polyphase);
+            assert_eq!(got, expected, "{case:?}");
+        }
     }
 
     #[test]
-    fn runs_without_dilation_are_ceil_k_over_s() {
-        assert_eq!(runs_of(3, 2, 1), [(0, 2, 0, 0), (2, 3, 1, 0)]);
-        assert_eq!(runs_of(4, 2, 1), [(0, 2, 0, 0), (2, 4, 1, 0)]);
-        assert_eq!(runs_of(2, 3, 1), [(0, 2, 0, 0)]);
-        assert_eq!(runs_of(3, 1, 1), [(0, 1, 0, 0), (1, 2, 1, 0), (2, 3, 2, 0)]);
-    }
-
-    #[test]
-    fn dilation_parts_the_taps() {
-        assert_eq!(runs_of(3, 2, 2), [(0, 1, 0, 0), (1, 2, 1, 0), (2, 3, 2, 0)]);
-        assert_eq!(runs_of(3, 3, 2), [(0, 1, 0, 0), (1, 2, 0, 2), (2, 3, 1, 1)]);
-    }
-
-    /// Against the explicit steps. The devices that this form is for are on few machines; Flex, of
-    /// which tests alone ask for it, stands in for them.
-    #[cfg(feature = "flex")]
-    mod against_explicit {
-        use burn::tensor::{DType, Device, TensorData};
-
-        use super::*;
-        use crate::{Padding, explicit};
-
-        /// Numbers that look drawn (splitmix64: Steele, Lea and Flood, OOPSLA 2014).
-        struct Draw(u64);
-
-        impl Draw {
-            fn below(&mut self, end: usize) -> usize {
-                self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-                let mut z = self.0;
-                z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-                z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-                ((z ^ (z >> 31)) % end as u64) as usize
-            }
-
-            fn one_up_to(&mut self, most: usize) -> usize {
-                1 + self.below(most)
-            }
-
-            /// Whole numbers from -3 to 3.
-            fn tensor(&mut self, shape: [usize; 4], device: &Device) -> Tensor<4> {
-                let count = shape.iter().product();
-                let values: Vec<f32> = (0..count).map(|_| self.below(7) as f32 - 3.).collect();
-                Tensor::from_data(TensorData::new(values, shape), (device, DType::F32))
-            }
-
-            /// All that options allow.
-            fn geometry(&mut self) -> Geometry {
-                let groups = self.one_up_to(3);
-                let [c_in, c_out] = [0, 1].map(|_| self.one_up_to(3));
-                let [h, w] = [0, 1].map(|_| self.one_up_to(5));
-                let [k_h, k_w] = [0, 1].map(|_| self.one_up_to(5));
-                let input = [self.one_up_to(2), groups * c_in, h, w];
-                let weight = [groups * c_out, c_in, k_h, k_w];
-                let options = Deconv2dOptions::new()
-                    .with_stride([0, 1].map(|_| self.one_up_to(4)))
-                    .with_dilation([0, 1].map(|_| self.one_up_to(3)))
-                    .with_groups(groups);
-                let (padding, ask) = (self.below(4), self.below(2) == 0);
-                loop {
-                    let [top, left, bottom, right] = [0; 4].map(|_| self.below(6));
-                    let mut options = options.clone().with_padding(match padding {
-                        0 => Padding::Same,
-                        1 => Padding::SameLower,
-                        2 => Padding::Valid,
-                        _ => Padding::Explicit(top, left, bottom, right),
-                    });
-                    if padding == 3 && !ask {
-                        let steps = [0, 1].map(|i| options.stride[i].max(options.dilation[i]));
-                        options.padding_out = steps.map(|step| self.below(step));
-                    }
-                    // Some crops leave nothing.
-                    let Ok(geometry) = Geometry::new(input, weight, &options) else {
-                        continue;
-                    };
-                    if !ask {
-                        return geometry;
-                    }
-                    options.output_size = Some(geometry.axes().map(|axis| {
-                        let step = axis.stride().max(axis.dilation());
-                        match padding {
-                            0 | 1 => axis.output() - self.below(axis.stride()),
-                            2 => axis.full() + self.below(axis.stride()),
-                            _ => axis.output() + self.below(step),
-                        }
-                    }));
-                    return Geometry::new(input, weight, &options).expect("a size that is legal");
-                }
-            }
-        }
-
-        /// Output, and the gradients of input and weight, of one of the two forms.
-        fn run(
-            f: impl Fn(Tensor<4>, Tensor<4>, &Geometry) -> Tensor<4>,
-            [input, weight, grad_output]: [&Tensor<4>; 3],
-            geometry: &Geometry,
-        ) -> [Vec<f32>; 3] {
-            let [input, weight] = [input, weight].map(|tensor| tensor.clone().require_grad());
-            let output = f(input.clone(), weight.clone(), geometry);
-            let gradients = (output.clone() * grad_output.clone()).sum().backward();
-            let values = |tensor: Tensor<4>| tensor.try_into_vec_as::<f32>().unwrap();
-            let gradient = |tensor: Tensor<4>| values(tensor.grad(&gradients).unwrap());
-            [values(output), gradient(input), gradient(weight)]
-        }
-
-        fn three_steps(input: Tensor<4>, weight: Tensor<4>, geometry: &Geometry) -> Tensor<4> {
-            let filled = explicit::zero_fill(input, geometry);
-            let full = explicit::correlate(filled, weight, geometry);
-            explicit::crop(full, geometry)
-        }
-
-        #[test]
-        fn output_and_gradients_are_equal_on_drawn_geometries() {
-            let device = Device::flex().autodiff();
-            let mut draw = Draw(1);
-            for _ in 0..1_000 {
-                let geometry = draw.geometry();
-                let shapes = [
-                    geometry.input_shape(),
-                    geometry.weight_shape(),
-                    geometry.output_shape(),
-                ];
-                let tensors = shapes.map(|shape| draw.tensor(shape, &device));
-                let tensors = tensors.each_ref();
-                let got = run(deconv2d, tensors, &geometry);
-                let expected = run(three_steps, tensors, &geometry);
-                let names = ["output", "gradient of the input", "gradient of the weight"];
-                for ((got, expected), name) in got.iter().zip(&expected).zip(names) {
-                    assert_eq!(got, expected, "{name}: {geometry:?}");
-                }
-            }
-        }
-
-        #[test]
-        fn an_infinite_weight_meets_no_inserted_zero() {
-            let device = Device::flex();
-            let options = Deconv2dOptions::new()
-                .with_stride([1, 2])
-                .with_padding(Padding::Valid);
-            let geometry = Geometry::new([1, 1, 1, 2], [1, 1, 1, 3], &options).unwrap();
-            let input = Tensor::<4>::from_data([[[[1., 2.]]]], &device);
-            let infinite = f32::INFINITY;
-            let weight = Tensor::<4>::from_data([[[[1., 10., infinite]]]], &device);
-            let output = deconv2d(input, weight, &geometry).into_data();
-            let expected = [infinite, 10., infinite, 20., 2.];
-            assert_eq!(output.as_slice::<f32>().unwrap(), expected);
-        }
+    fn an_infinite_weight_meets_no_inserted_zero() {
+        let device = Device::flex();
+        let options = Deconv2dOptions::new()
+            .with_stride([1, 2])
+            .with_padding(crate::Padding::Valid);
+        let geometry = Geometry::new([1, 1, 1, 2], [1, 1, 1, 3], &options).unwrap();
+        let input = Tensor::<4>::from_data([[[[1., 2.]]]], &device);
+        let infinite = f32::INFINITY;
+        let weight = Tensor::<4>::from_data([[[[1., 10., infinite]]]], &device);
+        let output = deconv2d(input, weight, &geometry).into_data();
+        let expected = [infinite, 10., infinite, 20., 2.];
+        assert_eq!(output.as_slice::<f32>().unwrap(), expected);
     }
 }

@@ -1,4 +1,4 @@
-//! Every gradient of the layer, proved by the gradient checker: by differences, and by the adjoint.
+//! The gradient checker on every gradient of the layer: by differences, and by the adjoint.
 
 mod common;
 
@@ -9,7 +9,8 @@ use burn_deconv::{Algorithm, Deconv2dLayer, Deconv2dLayerConfig, Padding};
 use burn_gradcheck::{
     GradcheckOptions, GradcheckReport, Mode, Verdict, check, check_adjoint, module,
 };
-use common::{WholeNumbers, tensor};
+use common::table::TABLE;
+use common::{Draw, tensor};
 
 on_every_backend!(
     by_differences,
@@ -69,9 +70,9 @@ fn layers() -> Vec<(Deconv2dLayerConfig, [usize; 4])> {
 /// Values off zero, with one decimal.
 fn values<const D: usize>(shape: [usize; D], device: &Device, dtype: DType) -> Tensor<D> {
     let count = shape.iter().product();
-    let drawn = WholeNumbers(count as u64).draw(count);
-    let drawn: Vec<_> = drawn.iter().map(|whole| 0.4 * whole + 0.1).collect();
-    tensor(&drawn, shape, device, dtype)
+    let whole = Draw::new(count as u64).whole_numbers(count);
+    let values: Vec<_> = whole.iter().map(|whole| 0.4 * whole + 0.1).collect();
+    tensor(&values, shape, device, dtype)
 }
 
 /// A layer with weights that are the same in every run.
@@ -155,14 +156,15 @@ fn with_a_chosen_size(device: Device, dtype: DType) {
     }
 }
 
-/// Large enough for tiles, blocks of the channels' sum, and threads.
+/// Large enough for tiles, blocks of the channels' sum, and threads: a layer of the table on a smaller
+/// map, and channels that fill no tile.
 fn large_layers_by_projections(device: Device, dtype: DType) {
-    let padding = Padding::Explicit(1, 1, 1, 1);
+    let row = TABLE.find("decoder_32").expect("a layer of the table");
+    let decoder = Deconv2dLayerConfig::new([row.input[1], row.channels_out], row.kernel)
+        .with_stride(row.stride)
+        .with_padding(row.padding);
     for (config, shape) in [
-        (
-            Deconv2dLayerConfig::new([64, 32], [4, 4]).with_padding(padding),
-            [1, 64, 17, 16],
-        ),
+        (decoder, [1, row.input[1], 17, 16]),
         (Deconv2dLayerConfig::new([37, 19], [3, 3]), [3, 37, 9, 14]),
     ] {
         let layer = layer(&config, Algorithm::SkipZeros, &device);

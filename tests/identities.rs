@@ -1,4 +1,4 @@
-//! What must hold of any transposed convolution, whoever computes it.
+//! Identities of every transposed convolution.
 
 mod common;
 
@@ -6,14 +6,14 @@ use burn::tensor::module::conv2d;
 use burn::tensor::ops::{ConvOptions, PadMode};
 use burn::tensor::{DType, Device, Tensor, s};
 use burn_deconv::{Algorithm, Deconv2dOptions, Padding, deconv2d};
-use common::{Case, Values, WholeNumbers, flat, symmetric, tensor, to_burn};
+use common::{Case, Draw, Values, flat, symmetric, tensor, to_burn};
 
 on_every_backend!(
     adjoint_of_the_convolution,
     delta_kernel_is_the_zero_filled_map,
     kernel_1_stride_1_mixes_the_channels,
     linear_in_input_and_weight,
-    an_infinite_input_reaches_its_own_outputs_alone,
+    an_infinite_input_reaches_only_its_own_outputs,
     an_infinite_weight_meets_no_inserted_zero,
     an_empty_batch_has_an_empty_output_and_zero_gradients,
 );
@@ -77,7 +77,7 @@ fn adjoint_of_the_convolution(device: Device, dtype: DType) {
 /// A kernel with a single 1 gives the zero-filled map, moved to where the 1 stands.
 fn delta_kernel_is_the_zero_filled_map(device: Device, dtype: DType) {
     let ([h, w], [s_h, s_w], [k_h, k_w]) = ([3, 4], [2, 3], [3, 2]);
-    let values = WholeNumbers(1).draw(h * w);
+    let values = Draw::new(1).whole_numbers(h * w);
     for (row, column) in [(0, 0), (1, 0), (2, 1)] {
         let mut kernel = vec![0.; k_h * k_w];
         kernel[row * k_w + column] = 1.;
@@ -113,8 +113,11 @@ fn delta_kernel_is_the_zero_filled_map(device: Device, dtype: DType) {
 
 fn kernel_1_stride_1_mixes_the_channels(device: Device, dtype: DType) {
     let ([n, c_in, h, w], c_out) = ([2, 3, 2, 4], 5);
-    let mut whole = WholeNumbers(2);
-    let (x, mix) = (whole.draw(n * c_in * h * w), whole.draw(c_out * c_in));
+    let mut draw = Draw::new(2);
+    let (x, mix) = (
+        draw.whole_numbers(n * c_in * h * w),
+        draw.whole_numbers(c_out * c_in),
+    );
     for algorithm in ALGORITHMS {
         let options = Deconv2dOptions::new()
             .with_stride([1, 1])
@@ -139,9 +142,9 @@ fn kernel_1_stride_1_mixes_the_channels(device: Device, dtype: DType) {
 
 fn linear_in_input_and_weight(device: Device, dtype: DType) {
     let ([n, c_in, h, w], [c_out, k_h, k_w]) = ([2, 3, 3, 2], [2, 3, 4]);
-    let mut whole = WholeNumbers(3);
+    let mut draw = Draw::new(3);
     let mut draw = |shape: [usize; 4]| {
-        let values = whole.draw(shape.iter().product());
+        let values = draw.whole_numbers(shape.iter().product());
         tensor(&values, shape, &device, dtype)
     };
     let (x, u) = (draw([n, c_in, h, w]), draw([n, c_in, h, w]));
@@ -165,7 +168,7 @@ fn linear_in_input_and_weight(device: Device, dtype: DType) {
     }
 }
 
-fn an_infinite_input_reaches_its_own_outputs_alone(device: Device, dtype: DType) {
+fn an_infinite_input_reaches_only_its_own_outputs(device: Device, dtype: DType) {
     for value in [f64::INFINITY, f64::NAN] {
         let mut x = vec![1.; 9];
         x[4] = value;

@@ -9,7 +9,7 @@ use burn::tensor::module::interpolate;
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{DType, Device, Tensor};
 use burn_deconv::{Deconv2dLayer, Deconv2dLayerConfig, Fan, Padding, init};
-use common::{WholeNumbers, flat, tensor};
+use common::{Draw, flat, tensor};
 
 on_every_backend!(
     bilinear_is_interpolation_everywhere,
@@ -60,7 +60,7 @@ fn bilinear_is_interpolation_everywhere(device: Device, dtype: DType) {
             assert_eq!(flat(layer.bias.as_ref().unwrap().val()), [0.; 4]);
 
             let shape @ [n, c, h, w] = [2, 4, 3, 5];
-            let values = WholeNumbers(11).draw(shape.iter().product());
+            let values = Draw::new(11).whole_numbers(shape.iter().product());
             let output = layer.forward(tensor(&values, shape, &device, dtype));
             let [.., h_out, w_out] = output.dims();
             let output = flat(output);
@@ -105,7 +105,7 @@ fn bilinear_is_a_resize_inside(device: Device, dtype: DType) {
         let layer = cast(init::bilinear(&config, &device).unwrap(), dtype);
 
         let shape @ [.., h, w] = [2, 3, 4, 5];
-        let values = WholeNumbers(12).draw(shape.iter().product());
+        let values = Draw::new(12).whole_numbers(shape.iter().product());
         let input = tensor(&values, shape, &device, dtype);
         let output = layer.forward(input.clone());
         let size = [h * stride[0], w * stride[1]];
@@ -194,7 +194,7 @@ fn icnr_fills_blocks(device: Device, dtype: DType) {
         layer.bias = None;
 
         let shape = [2, 4, 3, 4];
-        let values = WholeNumbers(13).draw(shape.iter().product());
+        let values = Draw::new(13).whole_numbers(shape.iter().product());
         let output = layer.forward(tensor(&values, shape, &device, dtype));
         let [n, c, h, w] = output.dims();
         let [s_h, s_w] = stride;
@@ -325,7 +325,7 @@ fn taps_keep_the_variance() {
     let device = Device::default();
     device.seed(1);
     let shape = [4, 48, 12, 12];
-    let values = WholeNumbers(14).draw(shape.iter().product());
+    let values = Draw::new(14).whole_numbers(shape.iter().product());
     let input = tensor(&values, shape, &device, DType::F32);
     let variance = |map: Tensor<4>| {
         let values = flat(map);

@@ -9,7 +9,7 @@ use burn::nn::conv::ConvTranspose2dConfig;
 use burn::store::ModuleRecord;
 use burn::tensor::{DType, Device, Tensor};
 use burn_deconv::{Algorithm, Deconv2dLayer, Deconv2dLayerConfig, Padding};
-use common::{WholeNumbers, flat, tensor};
+use common::{Draw, flat, tensor};
 
 fn config() -> Deconv2dLayerConfig {
     Deconv2dLayerConfig::new([6, 4], [3, 5])
@@ -161,11 +161,11 @@ fn trains_inside_a_model() {
 
     let device = Device::default().autodiff();
     // Drawn here, since other tests draw from the device's generator at the same time.
-    let mut whole = WholeNumbers(1);
+    let mut draw = Draw::new(1);
     let mut layer = |channels: [usize; 2], kernel: usize| {
         let mut layer = Deconv2dLayerConfig::new(channels, [kernel, kernel]).init(&device);
         let shape = [channels[1], channels[0], kernel, kernel];
-        let values = whole.draw(shape.iter().product());
+        let values = draw.whole_numbers(shape.iter().product());
         let weight = tensor(&values, shape, &device, DType::F32) / 10.;
         layer.weight = layer.weight.map(|_| weight.detach().require_grad());
         layer.bias = layer

@@ -1,13 +1,14 @@
-//! The layouts: values, gradients and shapes of every conversion, held to the index formula of
-//! `KernelLayout`'s docs, which is written out here once more, and to Burn's own operation.
+//! The layouts: values, gradients and shapes of every conversion. They are compared with the index
+//! formula of `KernelLayout`'s docs, which `place` has a second time, and with Burn's own operation.
 
 mod common;
 
 use burn::tensor::module::conv_transpose2d;
 use burn::tensor::ops::ConvTransposeOptions;
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::quantization::QuantScheme;
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use burn_deconv::{Deconv2dOptions, KernelLayout, Padding, deconv2d};
-use common::{WholeNumbers, flat, strided, tensor};
+use common::{Draw, flat, strided, tensor};
 
 on_every_backend!(
     values,
@@ -66,7 +67,7 @@ fn gather(layout: KernelLayout, article: [usize; 4], groups: usize, stored: &[f6
 
 fn values(device: Device, dtype: DType) {
     for (layout, article, groups, shape) in CASES {
-        let stored = WholeNumbers(1).draw(shape.iter().product());
+        let stored = Draw::new(1).whole_numbers(shape.iter().product());
         let weight = tensor(&stored, shape, &device, dtype);
         let converted = layout.to_article(weight, groups).unwrap();
         assert_eq!((converted.dims(), converted.dtype()), (article, dtype));
@@ -83,7 +84,10 @@ fn gradients(device: Device, dtype: DType) {
     let device = device.autodiff();
     for (layout, article, groups, shape) in CASES {
         let count = shape.iter().product();
-        let (weight, grad) = (WholeNumbers(2).draw(count), WholeNumbers(3).draw(count));
+        let (weight, grad) = (
+            Draw::new(2).whole_numbers(count),
+            Draw::new(3).whole_numbers(count),
+        );
 
         // The gradient of a rearrangement is the output gradient, rearranged back.
         let stored = tensor(&weight, shape, &device, dtype).require_grad();
@@ -102,7 +106,7 @@ fn gradients(device: Device, dtype: DType) {
 
 fn weights_that_do_not_lie_in_order(device: Device, dtype: DType) {
     for (layout, article, groups, shape) in CASES {
-        let stored = WholeNumbers(4).draw(shape.iter().product());
+        let stored = Draw::new(4).whole_numbers(shape.iter().product());
         let weight = strided(tensor(&stored, shape, &device, dtype));
         let converted = layout.to_article(weight, groups).unwrap();
         assert_eq!(flat(converted), gather(layout, article, groups, &stored));
@@ -117,7 +121,7 @@ fn burns_layout_is_burns(device: Device, dtype: DType) {
     ] {
         let [weight, input] = [stored, input].map(|shape: [usize; 4]| {
             tensor(
-                &WholeNumbers(5).draw(shape.iter().product()),
+                &Draw::new(5).whole_numbers(shape.iter().product()),
                 shape,
                 &device,
                 dtype,
@@ -205,4 +209,59 @@ fn impossible_shapes() {
     );
     let burn = KernelLayout::Burn.shape_of([5, 2, 3, 3], 2).unwrap_err();
     assert!(burn.to_string().contains("layout Article"), "{burn}");
+}
+
+/// The conversions of data and of tensors agree for every type.
+#[test]
+fn bytes_move_as_tensors_do() {
+    use KernelLayout::{Article, Burn, Flax, TensorFlow};
+    for layout in [Article, Burn, TensorFlow, Flax] {
+        for groups in [1, 2, 3] {
+            if layout == Flax && groups != 1 {
+                continue;
+            }
+            let article = [6, 5, 2, 3];
+            let shape = layout.shape_of(article, groups).unwrap();
+            let values: Vec<f32> = (0..180).map(|value| value as f32).collect();
+            let stored = TensorData::new(values, shape);
+            let moved = layout
+                .to_article(
+                    Tensor::from_data(stored.clone(), &Device::default()),
+                    groups,
+                )
+                .unwrap()
+                .into_data();
+            for dtype in [DType::F64, DType::F32, DType::F16, DType::BF16, DType::U8] {
+                let [stored, moved] =
+                    [&stored, &moved].map(|data| data.clone().convert_dtype(dtype));
+                let got = layout.data_to_article(stored.clone(), groups).unwrap();
+                assert_eq!(got, moved, "{layout}, {groups}, {dtype:?}");
+                let back = layout.data_from_article(got, groups).unwrap();
+                assert_eq!(back, stored, "{layout}, {groups}, {dtype:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn data_that_is_no_weight_is_an_error() {
+    let message = |data, groups| {
+        let error = KernelLayout::Burn
+            .data_to_article(data, groups)
+            .unwrap_err();
+        error.to_string()
+    };
+    assert_eq!(
+        message(TensorData::new(vec![0f32; 6], [2, 3]), 1),
+        "a weight must have 4 axes, got 2 in the shape [2, 3]"
+    );
+    assert_eq!(
+        message(TensorData::new(vec![0f32; 6], [3, 2, 1, 1]), 2),
+        "groups must divide the number of in channels of a weight, got 3 in the shape [3, 2, 1, \
+         1] of the layout Burn ([in, out / groups, k_h, k_w]) and groups = 2"
+    );
+    let scheme = QuantScheme::default();
+    let quantized = TensorData::quantized(vec![0i8; 8], [2, 2, 1, 2], scheme, &[1.0], None);
+    let message = message(quantized, 1);
+    assert!(message.contains("dequantize it first"), "{message}");
 }

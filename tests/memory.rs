@@ -1,8 +1,8 @@
-//! What a call holds in memory beside its tensors: no zero-filled map, no column matrix.
+//! The memory that a call holds besides its tensors: no zero-filled map, no column matrix.
 //!
 //! `cargo test --test memory -- --nocapture` prints what was measured.
 
-// An allocator cannot be written without.
+// An allocator needs it.
 #![allow(unsafe_code)]
 
 mod common;
@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use burn::tensor::{Device, Tensor};
 use burn_deconv::{Algorithm, Deconv2dOptions};
+use common::table::TABLE;
 use common::{Case, ours};
 
 /// The system's allocator, counting the bytes that the process holds.
@@ -70,23 +71,27 @@ fn peak_of<R>(f: impl FnOnce() -> R) -> (R, usize) {
 
 const F32: usize = size_of::<f32>();
 
-fn layers() -> [(&'static str, Case); 5] {
-    let layer = |input, weight| Case {
+fn layers() -> Vec<(&'static str, Case)> {
+    let case = |input, weight, options| Case {
         input,
         weight,
-        options: Deconv2dOptions::new(),
+        options,
         bias: true,
         strided: false,
         seed: 1,
     };
-    [
-        ("U-Net", layer([4, 128, 32, 32], [64, 128, 2, 2])),
-        ("segmentation", layer([1, 64, 64, 64], [32, 64, 3, 3])),
-        ("decoder", layer([1, 128, 16, 16], [64, 128, 4, 4])),
-        ("large map", layer([1, 16, 256, 256], [8, 16, 4, 4])),
-        // A copy of its input is larger than what is kept from call to call.
-        ("huge map", layer([1, 16, 512, 1056], [8, 16, 2, 2])),
-    ]
+    let mut layers = vec![];
+    for name in ["unet_up", "segmentation_up", "decoder_16"] {
+        let layer = TABLE.find(name).expect("a layer of the table");
+        layers.push((name, case(layer.input, layer.weight(), layer.options())));
+    }
+    let options = Deconv2dOptions::new();
+    let large = case([1, 16, 256, 256], [8, 16, 4, 4], options.clone());
+    layers.push(("large_map", large));
+    // A copy of its input is larger than what is kept between calls.
+    let huge = case([1, 16, 512, 1056], [8, 16, 2, 2], options);
+    layers.push(("huge_map", huge));
+    layers
 }
 
 /// What a thread works in: rows of the source and of sums, 320 KiB each, that are to stay in its
@@ -138,7 +143,7 @@ fn check(name: &str, case: &Case, threads: usize) {
         };
         let kib = [forward, forward_bound, backward, backward_bound, kept]
             .map(|bytes| format!("{:>8}", bytes / 1024));
-        println!("{name:<13} {threads:>7} {call:<6} {}", kib.join(" "));
+        println!("{name:<15} {threads:>7} {call:<6} {}", kib.join(" "));
         assert!(forward <= forward_bound, "{forward} bytes, forward");
         assert!(backward <= backward_bound, "{backward} bytes, backward");
         assert!(kept <= KEPT, "{kept} bytes, kept");
@@ -162,7 +167,7 @@ fn a_call_holds_little_beside_its_tensors() {
     }
 
     println!("KiB held beside the tensors, and the bounds; and what is kept between calls");
-    println!("layer         threads call    forward    bound backward    bound     kept");
+    println!("layer           threads call    forward    bound backward    bound     kept");
     for (name, _) in layers() {
         for threads in ["1", "4"] {
             let this = "a_call_holds_little_beside_its_tensors";

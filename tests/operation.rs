@@ -1,20 +1,21 @@
-//! The operation of the CPU backends as a step of Burn's autodiff graph: layers large enough for
-//! the kernels with vectors and threads, which the other files' small maps do not reach.
+//! The operation of the CPU backends as a step of Burn's autodiff graph. These layers are large enough
+//! for the kernels with vectors and threads, which the small maps of the other files do not reach.
 
 mod common;
 
 use burn::tensor::{DType, Device, Tensor};
 use burn_deconv::{Algorithm, Deconv2dOptions, Padding};
-use common::{Answer, Case, Values, WholeNumbers, burn_layer, flat, ours, run, tensor};
+use common::{Answer, Case, Draw, Values, burn_layer, flat, ours, run, tensor};
 
 on_every_backend!(
     layers_equal_burns,
+    large_kernels_equal_burns,
     only_tracked_tensors_get_gradients,
     a_layer_used_twice_adds_up_its_gradients,
     the_same_values_give_the_same_bits,
 );
 
-/// The layer with a bias; every second one gets views.
+/// The layer with a bias. Every second one gets views.
 fn layer(seed: usize, input: [usize; 4], weight: [usize; 4], options: Deconv2dOptions) -> Case {
     let case = Case {
         input,
@@ -65,7 +66,7 @@ fn large_layers() -> Vec<Case> {
             [5, 3, 3, 3],
             options().with_padding(Padding::Valid),
         ),
-        // Crops that are all unlike, with zeros appended.
+        // Four different crops, with zeros appended.
         (
             [2, 5, 7, 8],
             [6, 5, 4, 3],
@@ -74,7 +75,7 @@ fn large_layers() -> Vec<Case> {
                 .with_padding(Padding::Explicit(1, 0, 0, 2))
                 .with_padding_out([2, 1]),
         ),
-        // An output size that is asked for.
+        // A chosen output size.
         (
             [1, 9, 7, 6],
             [8, 9, 3, 4],
@@ -90,11 +91,11 @@ fn large_layers() -> Vec<Case> {
             [20, 1, 5, 3],
             options().with_groups(10).with_stride([1, 2]),
         ),
-        // So many channels that blocks of them are summed one after the other.
+        // Many channels: blocks of them are summed one after the other.
         ([1, 70, 5, 6], [50, 70, 4, 3], options().with_stride([1, 2])),
         // Many channels to many, in a batch: enough work for threads.
         ([3, 33, 7, 10], [70, 33, 3, 3], options()),
-        // The same for few channels, and for one alone in each group.
+        // The same for few channels, and for one in each group.
         (
             [2, 3, 40, 70],
             [16, 3, 3, 3],
@@ -127,22 +128,60 @@ fn large_layers() -> Vec<Case> {
 }
 
 fn layers_equal_burns(device: Device, dtype: DType) {
-    let plain = device.autodiff();
-    let checkpointing = plain.clone().gradient_checkpointing();
     for case in large_layers() {
-        let values = Values::draw(&case);
-        let expected = run(&case, &values, &plain, dtype, burn_layer(&case));
-        for device in [&plain, &checkpointing] {
-            let got = run(
-                &case,
-                &values,
-                device,
-                dtype,
-                ours(&case, Algorithm::SkipZeros),
-            );
-            // Not `assert_eq`, which would print thousands of values.
-            assert!(got == expected, "{case:?} on {device:?}");
-        }
+        assert_equals_burns(&case, &device, dtype);
+    }
+}
+
+/// Kernels of more than 64 taps, on maps whose copies do not fit a cache.
+fn large_kernels_equal_burns(device: Device, dtype: DType) {
+    let options = Deconv2dOptions::new;
+    let layers = [
+        // FCN-32s upsamples each class by a kernel of 64 at stride 32.
+        (
+            [1, 3, 8, 8],
+            [3, 1, 64, 64],
+            options().with_stride([32, 32]).with_groups(3),
+        ),
+        // Stride 1: every output has 961 taps.
+        (
+            [1, 1, 39, 40],
+            [1, 1, 31, 31],
+            options().with_stride([1, 1]),
+        ),
+        // An inverse STFT.
+        (
+            [1, 2, 1, 400],
+            [1, 2, 1, 1024],
+            options().with_stride([1, 256]),
+        ),
+        // A single column, dilated.
+        (
+            [2, 2, 4, 8],
+            [3, 2, 256, 3],
+            options()
+                .with_stride([1, 1])
+                .with_dilation([6, 1])
+                .with_padding(Padding::Valid),
+        ),
+    ];
+    for (seed, (input, weight, options)) in layers.into_iter().enumerate() {
+        let case = layer(seed, input, weight, options);
+        assert_equals_burns(&case, &device, dtype);
+    }
+}
+
+/// The operation with and without gradient checkpointing.
+fn assert_equals_burns(case: &Case, device: &Device, dtype: DType) {
+    let plain = device.clone().autodiff();
+    let checkpointing = plain.clone().gradient_checkpointing();
+    let values = Values::draw(case);
+    let expected = run(case, &values, &plain, dtype, burn_layer(case));
+    for device in [&plain, &checkpointing] {
+        let f = ours(case, Algorithm::SkipZeros);
+        let got = run(case, &values, device, dtype, f);
+        // Not `assert_eq`, which would print thousands of values.
+        assert!(got == expected, "{case:?} on {device:?}");
     }
 }
 
@@ -160,8 +199,8 @@ fn small_and_large_layer() -> [Case; 2] {
     [small, large]
 }
 
-/// Every choice of tracked tensors: their gradients are those of Burn's layer, which tracks all
-/// three. The others are constants, of the autodiff device or of the device below it.
+/// Every choice of tracked tensors. Their gradients are those of Burn's layer, which tracks all three.
+/// The other tensors are constants, on the autodiff device or on the device below it.
 fn only_tracked_tensors_get_gradients(device: Device, dtype: DType) {
     let plain = device.clone().autodiff();
     let checkpointing = plain.clone().gradient_checkpointing();
@@ -194,15 +233,15 @@ fn only_tracked_tensors_get_gradients(device: Device, dtype: DType) {
     }
 }
 
-/// The output, and the gradients of input, weight and bias where there are any.
+/// The output, and the gradients of input, weight and bias, if there are any.
 #[derive(PartialEq)]
 struct Tracked {
     output: Vec<f64>,
     gradients: [Option<Vec<f64>>; 3],
 }
 
-/// One call; `tracked` says for input, weight and bias if a tensor lies tracked on the first device
-/// or untracked on the second.
+/// One call. `tracked` says for input, weight and bias whether the tensor is tracked on the first
+/// device or untracked on the second.
 fn run_tracked(
     case: &Case,
     values: &Values,
@@ -217,9 +256,10 @@ fn run_tracked(
         [tracking, constants]: [&Device; 2],
         dtype: DType,
     ) -> Tensor<D> {
-        match tracked {
-            true => tensor(values, shape, tracking, dtype).require_grad(),
-            false => tensor(values, shape, constants, dtype),
+        if tracked {
+            tensor(values, shape, tracking, dtype).require_grad()
+        } else {
+            tensor(values, shape, constants, dtype)
         }
     }
     let devices = [tracking, constants];
@@ -246,8 +286,8 @@ fn run_tracked(
     }
 }
 
-/// A layer after itself, with the weight and the bias shared; then also with the first output added
-/// to the second, so that it is read twice.
+/// A layer after itself, with the same weight and bias. The last two cases add the first output to the
+/// second, so the first output is used twice.
 fn a_layer_used_twice_adds_up_its_gradients(device: Device, dtype: DType) {
     let plain = device.autodiff();
     let checkpointing = plain.clone().gradient_checkpointing();
@@ -269,7 +309,7 @@ fn a_layer_used_twice_adds_up_its_gradients(device: Device, dtype: DType) {
         };
         let size = [0, 1].map(|i| input[i + 2] * stride[i] * stride[i]);
         let values = Values {
-            grad_output: WholeNumbers(2).draw(input[0] * channels * size[0] * size[1]),
+            grad_output: Draw::new(2).whole_numbers(input[0] * channels * size[0] * size[1]),
             ..Values::draw(&case)
         };
         let twice = |algorithm| {
@@ -277,10 +317,7 @@ fn a_layer_used_twice_adds_up_its_gradients(device: Device, dtype: DType) {
             move |input: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>| {
                 let first = f(input, weight.clone(), bias.clone());
                 let second = f(first.clone(), weight, bias);
-                match add {
-                    true => first + second,
-                    false => second,
-                }
+                if add { first + second } else { second }
             }
         };
         let expected = run(&case, &values, &plain, dtype, twice(Algorithm::Explicit));
@@ -291,7 +328,7 @@ fn a_layer_used_twice_adds_up_its_gradients(device: Device, dtype: DType) {
     }
 }
 
-/// Sevenths: unlike whole numbers, their sums are rounded, and show the order of their terms.
+/// Sevenths. Their sums are rounded, unlike those of whole numbers, and so depend on the order.
 fn sevenths(values: Values) -> Values {
     let seventh = |values: Vec<f64>| values.into_iter().map(|value| value / 7.).collect();
     Values {

@@ -21,7 +21,7 @@ use burn::tensor::{DType, Device};
 use burn_deconv::{
     Algorithm, Deconv2dLayer, Deconv2dLayerConfig, Deconv2dOptions, Fan, Padding, deconv2d,
 };
-use common::{WholeNumbers, flat, tensor};
+use common::{Draw, flat, tensor};
 
 /// The versions whose files must load.
 const VERSIONS: [&str; 1] = ["0.1.0"];
@@ -126,7 +126,12 @@ fn records_load() {
 
         // Sums of at most 24 products of two numbers below 4000 and 4: exact in f32.
         let shape = [2, 6, 3, 4];
-        let input = tensor(&WholeNumbers(21).draw(144), shape, &device, DType::F32);
+        let input = tensor(
+            &Draw::new(21).whole_numbers(144),
+            shape,
+            &device,
+            DType::F32,
+        );
         let expected = deconv2d(
             input.clone(),
             tensor(&weight(), [4, 3, 3, 2], &device, DType::F32),

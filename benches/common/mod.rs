@@ -1,86 +1,39 @@
-//! What the benches share: the table of layers, their data, and the ways to compute a layer.
+//! What the benches share: the cost of a layer of the table, its data, and the ways to compute it.
 
 pub mod given;
-
-use std::sync::LazyLock;
+#[path = "../../tests/common/table.rs"]
+pub mod table;
 
 use burn::tensor::module::conv_transpose2d;
 use burn::tensor::ops::ConvTransposeOptions;
 use burn::tensor::{Device, Tensor, TensorData};
-use burn_deconv::{Algorithm, Deconv2dOptions, Geometry, Padding, deconv2d};
+use burn_deconv::{Algorithm, Deconv2dOptions, Geometry, KernelLayout, deconv2d};
 use serde::{Deserialize, Serialize};
 
-/// What `layers.json` holds.
-#[derive(Deserialize)]
-pub struct Table {
-    /// In real use.
-    pub layers: Vec<Layer>,
-    /// One layer whose map and batch grow.
-    scaling: Vec<Layer>,
-}
-
-impl Table {
-    pub fn find(&self, name: &str) -> Option<&Layer> {
-        let mut layers = self.layers.iter().chain(&self.scaling);
-        layers.find(|layer| layer.name == name)
-    }
-}
-
-pub static TABLE: LazyLock<Table> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("../layers.json")).expect("layers.json is a table of layers")
-});
-
-/// One layer of the table, without bias.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Layer {
-    pub name: String,
-    /// `[n, c_in, h, w]`
-    pub input: [usize; 4],
-    pub channels_out: usize,
-    pub kernel: [usize; 2],
-    pub stride: [usize; 2],
-    pub dilation: [usize; 2],
-    pub groups: usize,
-    pub padding: Padding,
-}
+pub use table::{Layer, TABLE};
 
 impl Layer {
-    fn options(&self) -> Deconv2dOptions {
-        Deconv2dOptions::new()
-            .with_stride(self.stride)
-            .with_dilation(self.dilation)
-            .with_groups(self.groups)
-            .with_padding(self.padding)
-    }
-
-    pub fn geometry(&self) -> Geometry {
-        let c_in = self.input[1];
-        let [k_h, k_w] = self.kernel;
-        let weight = [self.channels_out, c_in / self.groups, k_h, k_w];
-        Geometry::new(self.input, weight, &self.options()).expect("a legal layer")
-    }
-
-    /// Multiplications and additions of the products that reach the output: none with an inserted
-    /// zero, none that is cropped.
+    /// The multiplications and additions whose result reaches the output. Products with an inserted
+    /// zero and products that are cropped do not count.
     pub fn flops(&self, pass: Pass) -> u64 {
         let geometry = self.geometry();
-        let [dilation_h, dilation_w] = geometry.dilation();
-        let [height, width] = geometry.axes();
-        let products = [(height, dilation_h), (width, dilation_w)].map(|(axis, dilation)| {
+        let products = geometry.axes().map(|axis| {
             let kept = axis.crop_begin()..axis.crop_begin() + axis.output();
-            let places = (0..axis.input())
-                .flat_map(|i| (0..axis.kernel()).map(move |t| i * axis.stride() + t * dilation));
+            let places = (0..axis.input()).flat_map(|i| {
+                let taps = 0..axis.kernel();
+                taps.map(move |tap| i * axis.stride() + tap * axis.dilation())
+            });
             places.filter(|place| kept.contains(place)).count()
         });
         let [c_in, c_out] = geometry.channels();
         let channels = c_in * (c_out / geometry.groups());
         let forward = 2 * geometry.batch() * channels * products[0] * products[1];
-        // Each gradient is made of the same products, paired another way.
+        // Each gradient sums the same number of products.
         forward as u64 * if pass == Pass::Forward { 1 } else { 3 }
     }
 
-    /// The least that memory must move: input, weight and output once, and with the backward pass
-    /// their gradients once.
+    /// The bytes that memory must move at least: input, weight and output once. With the backward pass,
+    /// also their gradients once.
     pub fn bytes(&self, pass: Pass) -> u64 {
         let geometry = self.geometry();
         let tensors = [
@@ -136,7 +89,7 @@ pub struct Case {
     options: Deconv2dOptions,
     row: Row,
     input: Tensor<4>,
-    /// In the layout of `row`, so that no conversion is timed.
+    /// In the layout of `row`, so no conversion is timed.
     weight: Tensor<4>,
     grad_output: Tensor<4>,
 }
@@ -152,9 +105,10 @@ impl Case {
         let weight = tensor(WEIGHT, geometry.weight_shape(), &device);
         let weight = match row {
             Row::Explicit | Row::SkipZeros => weight,
-            // Read back and written again: a tensor of its own, not a view of the other layout.
             Row::Burn => {
-                Tensor::from_data(other_layout(weight, geometry.groups()).into_data(), &device)
+                let burns = KernelLayout::Burn.from_article(weight, geometry.groups());
+                // The copy has the memory order of Burn's layout; the conversion may be a view.
+                Tensor::from_data(burns.expect("a legal weight").into_data(), &device)
             }
         };
         Self {
@@ -195,7 +149,9 @@ impl Case {
         let [output, grad_input, grad_weight] = self.forward_backward(self.leaves());
         let grad_weight = match self.row {
             Row::Explicit | Row::SkipZeros => grad_weight,
-            Row::Burn => other_layout(grad_weight, self.geometry.groups()),
+            Row::Burn => KernelLayout::Burn
+                .to_article(grad_weight, self.geometry.groups())
+                .expect("a legal weight"),
         };
         [output.inner(), grad_input, grad_weight].map(Digest::new)
     }
@@ -221,25 +177,14 @@ impl Case {
         );
         let output = conv_transpose2d(input, weight, None, options);
         let shape = geometry.output_shape();
-        match output.dims() == shape {
-            true => output,
-            false => output.slice(shape.map(|length| 0..length)),
+        if output.dims() == shape {
+            return output;
         }
+        output.slice(shape.map(|length| 0..length))
     }
 }
 
-/// `[out, in / groups, k_h, k_w]` to Burn's `[in, out / groups, k_h, k_w]`, or back: kernels turned
-/// by 180 degrees, channels swapped within each group.
-fn other_layout(weight: Tensor<4>, groups: usize) -> Tensor<4> {
-    let [a, b_per_group, k_h, k_w] = weight.dims();
-    weight
-        .flip([2, 3])
-        .reshape([groups, a / groups, b_per_group, k_h, k_w])
-        .swap_dims(1, 2)
-        .reshape([groups * b_per_group, a / groups, k_h, k_w])
-}
-
-/// Which data: each number starts another sequence of [`value`].
+/// The sequences of [`value`].
 const INPUT: u32 = 1;
 const WEIGHT: u32 = 2;
 const GRAD_OUTPUT: u32 = 3;
@@ -247,8 +192,8 @@ const PROJECTIONS: [u32; 4] = [4, 5, 6, 7];
 
 /// Value `index` of a sequence: a multiple of 1/8 in [-1, 1).
 ///
-/// Products are multiples of 1/64, and a sum of them in f32 is exact in any order as long as it
-/// stays below 2^18. So all algorithms and frameworks must give the very same answers.
+/// Products are multiples of 1/64. Their sum in f32 is exact in any order while it stays below 2^18, so
+/// all algorithms and frameworks must give exactly the same answers.
 fn value(sequence: u32, index: u32) -> f32 {
     let mut bits = index.wrapping_mul(0x9E37_79B1);
     bits = bits.wrapping_add(sequence.wrapping_mul(0x85EB_CA77));
@@ -269,9 +214,8 @@ fn elements(shape: [usize; 4]) -> usize {
     shape.iter().product()
 }
 
-/// A tensor in a few numbers: its sums with deterministic weights, one for each place. Exact in
-/// f64, so that equal tensors have equal digests, and a value that is off, or elsewhere, changes
-/// them.
+/// A tensor in a few numbers: sums of its values, each multiplied by a number for its place. They are
+/// exact in f64, so equal tensors have equal digests. A wrong or misplaced value changes them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Digest {
     pub shape: [usize; 4],

@@ -1,5 +1,5 @@
-//! The operation as a step of Burn's autodiff graph: which tensors it saves, which gradients it
-//! computes. The gradients themselves are the kernels'.
+//! The operation as a step of Burn's autodiff graph. This file decides which tensors are saved and
+//! which gradients are computed. The kernels compute them.
 
 use burn::backend::Autodiff;
 use burn::backend::autodiff::NodeId;
@@ -13,11 +13,11 @@ use super::Deconv2dOps;
 use super::cpu::Cpu;
 use crate::Geometry;
 
-/// The step; its `N` parents are the input, the weight and, where there is one, the bias.
+/// The step. Its `N` parents are the input, the weight and, if `N` is 3, the bias.
 #[derive(Debug)]
 struct Deconv2d;
 
-/// What the backward pass needs. A tensor is saved only for a gradient that somebody asks for.
+/// What the backward pass needs. A tensor is saved only if a gradient that needs it is wanted.
 #[derive(Clone, Debug)]
 struct State {
     /// For the gradient of the weight.
@@ -75,7 +75,7 @@ impl<B: Cpu, C: CheckpointStrategy> Deconv2dOps for Autodiff<B, C> {
     }
 }
 
-/// Computes the output and, if one of the parents is tracked, records the step.
+/// Computes the output, and records the step if one of the parents is tracked.
 fn record<B: Cpu, C: CheckpointStrategy, const N: usize>(
     parents: [FloatTensor<Autodiff<B, C>>; N],
     geometry: Geometry,

@@ -1,16 +1,33 @@
-//! The kernels over the tensors of Flex and NdArray.
+//! The kernels, applied to tensors of Flex and NdArray.
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{DType, Element, TensorData};
+use deconv_kernel::{self as kernel, Arch};
 
 use super::Deconv2dOps;
 use crate::Geometry;
-use deconv_kernel::{self as kernel, Arch};
 
-/// A backend whose memory the kernels can read. The tensors that its functions take lie in the
-/// order of their shapes, as [`in_order`](Self::in_order) gives them.
-pub(super) trait Cpu: Backend + CpuValues<f32> + CpuValues<f64> {
+/// Evaluates an expression with `$float` as the type of a tensor's values. `op::deconv2d` passes only
+/// f32 and f64.
+macro_rules! with_float {
+    ($tensor:expr, $float:ident => $body:expr) => {
+        match $tensor.dtype() {
+            DType::F64 => {
+                type $float = f64;
+                $body
+            }
+            _ => {
+                type $float = f32;
+                $body
+            }
+        }
+    };
+}
+
+/// A backend whose memory the kernels can read. Every tensor that is passed to a function of this
+/// trait lies in memory in the order of its shape, except to [`in_order`](Self::in_order).
+pub(super) trait Cpu: Backend + Values<f32> + Values<f64> {
     /// The tensor, copied if its values do not lie in memory in the order of its shape.
     fn in_order(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
 
@@ -20,21 +37,12 @@ pub(super) trait Cpu: Backend + CpuValues<f32> + CpuValues<f64> {
         bias: Option<&FloatTensor<Self>>,
         geometry: &Geometry,
     ) -> FloatTensor<Self> {
-        fn run<B: CpuValues<T>, T: kernel::Element + Element>(
-            [input, weight]: [&FloatTensor<B>; 2],
-            bias: Option<&FloatTensor<B>>,
-            geometry: &Geometry,
-        ) -> FloatTensor<B> {
-            let bias = bias.map(B::values);
-            let (input_values, weight) = (B::values(input), B::values(weight));
-            let output =
-                kernel::forward(Arch::new(), &geometry.problem(), input_values, weight, bias);
-            tensor_like::<B, T, 4>(input, output, geometry.output_shape())
-        }
-        match input.dtype() {
-            DType::F64 => run::<Self, f64>([input, weight], bias, geometry),
-            _ => run::<Self, f32>([input, weight], bias, geometry),
-        }
+        with_float!(input, T => {
+            let (x, w): (&[T], &[T]) = (Self::values(input), Self::values(weight));
+            let bias = bias.map(|bias| -> &[T] { Self::values(bias) });
+            let output = kernel::forward(Arch::new(), &geometry.problem(), x, w, bias);
+            tensor_like::<Self, T, 4>(input, output, geometry.output_shape())
+        })
     }
 
     fn grad_input(
@@ -42,19 +50,11 @@ pub(super) trait Cpu: Backend + CpuValues<f32> + CpuValues<f64> {
         grad_output: &FloatTensor<Self>,
         geometry: &Geometry,
     ) -> FloatTensor<Self> {
-        fn run<B: CpuValues<T>, T: kernel::Element + Element>(
-            [weight, grad_output]: [&FloatTensor<B>; 2],
-            geometry: &Geometry,
-        ) -> FloatTensor<B> {
-            let (weight_values, grad_output) = (B::values(weight), B::values(grad_output));
-            let grad =
-                kernel::grad_input(Arch::new(), &geometry.problem(), weight_values, grad_output);
-            tensor_like::<B, T, 4>(weight, grad, geometry.input_shape())
-        }
-        match weight.dtype() {
-            DType::F64 => run::<Self, f64>([weight, grad_output], geometry),
-            _ => run::<Self, f32>([weight, grad_output], geometry),
-        }
+        with_float!(weight, T => {
+            let (w, dy): (&[T], &[T]) = (Self::values(weight), Self::values(grad_output));
+            let grad = kernel::grad_input(Arch::new(), &geometry.problem(), w, dy);
+            tensor_like::<Self, T, 4>(weight, grad, geometry.input_shape())
+        })
     }
 
     fn grad_weight(
@@ -62,43 +62,30 @@ pub(super) trait Cpu: Backend + CpuValues<f32> + CpuValues<f64> {
         grad_output: &FloatTensor<Self>,
         geometry: &Geometry,
     ) -> FloatTensor<Self> {
-        fn run<B: CpuValues<T>, T: kernel::Element + Element>(
-            [input, grad_output]: [&FloatTensor<B>; 2],
-            geometry: &Geometry,
-        ) -> FloatTensor<B> {
-            let (input_values, grad_output) = (B::values(input), B::values(grad_output));
-            let grad =
-                kernel::grad_weight(Arch::new(), &geometry.problem(), input_values, grad_output);
-            tensor_like::<B, T, 4>(input, grad, geometry.weight_shape())
-        }
-        match input.dtype() {
-            DType::F64 => run::<Self, f64>([input, grad_output], geometry),
-            _ => run::<Self, f32>([input, grad_output], geometry),
-        }
+        with_float!(input, T => {
+            let (x, dy): (&[T], &[T]) = (Self::values(input), Self::values(grad_output));
+            let grad = kernel::grad_weight(Arch::new(), &geometry.problem(), x, dy);
+            tensor_like::<Self, T, 4>(input, grad, geometry.weight_shape())
+        })
     }
 
     fn grad_bias(grad_output: &FloatTensor<Self>, geometry: &Geometry) -> FloatTensor<Self> {
-        fn run<B: CpuValues<T>, T: kernel::Element + Element>(
-            grad_output: &FloatTensor<B>,
-            geometry: &Geometry,
-        ) -> FloatTensor<B> {
-            let grad = kernel::grad_bias(&geometry.problem(), B::values(grad_output));
-            tensor_like::<B, T, 1>(grad_output, grad, [geometry.channels()[1]])
-        }
-        match grad_output.dtype() {
-            DType::F64 => run::<Self, f64>(grad_output, geometry),
-            _ => run::<Self, f32>(grad_output, geometry),
-        }
+        let [_, c_out] = geometry.channels();
+        with_float!(grad_output, T => {
+            let dy: &[T] = Self::values(grad_output);
+            let grad = kernel::grad_bias(&geometry.problem(), dy);
+            tensor_like::<Self, T, 1>(grad_output, grad, [c_out])
+        })
     }
 }
 
-/// How a backend gives its values.
-pub(super) trait CpuValues<T>: Backend {
-    /// The values of a tensor that lies in order.
+/// How the kernels read a tensor.
+pub(super) trait Values<T>: Backend {
+    /// The values of a tensor of this type that lies in order.
     fn values(tensor: &FloatTensor<Self>) -> &[T];
 }
 
-/// A tensor of the same backend.
+/// A tensor on the device of `tensor`.
 fn tensor_like<B: Backend, T: Element, const D: usize>(
     tensor: &FloatTensor<B>,
     values: Vec<T>,
@@ -113,26 +100,26 @@ mod flex {
 
     use super::*;
 
-    macro_rules! values {
-        ($type:ty) => {
-            impl CpuValues<$type> for Flex {
-                fn values(tensor: &FloatTensor<Self>) -> &[$type] {
-                    tensor.as_slice().expect("a tensor of the type, in order")
-                }
-            }
-        };
-    }
-    values!(f32);
-    values!(f64);
-
     impl Cpu for Flex {
         fn in_order(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
             tensor.to_contiguous()
         }
     }
+
+    impl Values<f32> for Flex {
+        fn values(tensor: &FloatTensor<Self>) -> &[f32] {
+            tensor.as_slice().expect("a tensor of f32, in order")
+        }
+    }
+
+    impl Values<f64> for Flex {
+        fn values(tensor: &FloatTensor<Self>) -> &[f64] {
+            tensor.as_slice().expect("a tensor of f64, in order")
+        }
+    }
 }
 
-/// Burn ends its support of NdArray with version 0.23; all that is its own is here.
+/// Burn removes NdArray in version 0.23. Only this module depends on it.
 #[cfg(feature = "ndarray")]
 mod ndarray {
     use burn::backend::NdArray;
@@ -142,9 +129,9 @@ mod ndarray {
     use super::*;
 
     macro_rules! values {
-        ($type:ty, $variant:ident) => {
-            impl CpuValues<$type> for NdArray {
-                fn values(tensor: &FloatTensor<Self>) -> &[$type] {
+        ($float:ty, $variant:ident) => {
+            impl Values<$float> for NdArray {
+                fn values(tensor: &FloatTensor<Self>) -> &[$float] {
                     let NdArrayTensor::$variant(values) = tensor else {
                         panic!("a tensor of {:?}", tensor.dtype())
                     };

@@ -1,12 +1,12 @@
 //! The transposed convolution as one differentiable operation of Burn, on the CPU backends whose
-//! memory the kernels can read.
+//! memory the native kernels can read.
 //!
-//! | file | what |
+//! | file | what it has |
 //! |---|---|
-//! | `cpu.rs` | the kernels over the tensors of Flex and NdArray |
+//! | `cpu.rs` | the kernels, applied to tensors of Flex and NdArray |
 //! | `backward.rs` | the operation as a step of Burn's autodiff graph |
 
-#![allow(deprecated)] // NdArray, by Burn
+#![allow(deprecated)] // by Burn: NdArray
 
 mod backward;
 mod cpu;
@@ -17,7 +17,7 @@ use burn::tensor::{DType, FloatDType, Tensor};
 
 use crate::Geometry;
 
-/// The operation as Burn dispatches it.
+/// The operation, as Burn dispatches it to the tensors' backend.
 #[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
 trait Deconv2dOps: Backend {
     fn deconv2d(
@@ -34,7 +34,7 @@ trait Deconv2dOps: Backend {
     ) -> FloatTensor<Self>;
 }
 
-/// If the operation exists on the tensor's device.
+/// Whether the tensor's backend has the operation.
 pub(crate) fn exists_for(tensor: &Tensor<4>) -> bool {
     fn is_cpu(device: &DispatchDevice) -> bool {
         match device {
@@ -43,15 +43,15 @@ pub(crate) fn exists_for(tensor: &Tensor<4>) -> bool {
             #[cfg(feature = "ndarray")]
             DispatchDevice::NdArray(_) => true,
             DispatchDevice::Autodiff(device) => is_cpu(device),
-            #[allow(unreachable_patterns)] // where there are no other backends
+            #[allow(unreachable_patterns)] // if no other backend is compiled
             _ => false,
         }
     }
     is_cpu(tensor.device().as_dispatch())
 }
 
-/// The transposed convolution, `[n, c_out, O_h, O_w]`. Half-precision tensors are computed in f32,
-/// and the result rounded once.
+/// The output, `[n, c_out, O_h, O_w]`. Half-precision tensors are computed in f32, and the output is
+/// rounded once.
 pub(crate) fn deconv2d(
     input: Tensor<4>,
     weight: Tensor<4>,

@@ -1,16 +1,22 @@
-//! What the tests share: a case, its whole-number values, and Burn's own layer as the oracle.
+//! What the tests share: random cases, whole-number values, and Burn's own layer as the oracle.
 //!
-//! All values are whole numbers from -3 to 3. Every product and sum of a test is then a whole
-//! number far below 2^24, exact in f32 and f64 in whatever order it is summed, so that results are
-//! compared with `==`. The output gradient is random too: a plain sum as the loss could not see a
+//! All values are whole numbers from -3 to 3. Every product and every sum of a test is then a whole
+//! number far below 2^24, which f32 and f64 hold exactly in every order of summation. So results are
+//! compared with `==`. The output gradient is random too, because a plain sum as the loss cannot see a
 //! flipped kernel.
 
-#![allow(dead_code)] // each test file uses its part
+#![allow(dead_code)] // No test file uses everything.
+
+#[path = "../../crates/deconv-kernel/src/draw.rs"]
+mod draw;
+pub mod table;
 
 use burn::tensor::module::conv_transpose2d;
 use burn::tensor::ops::{ConvTransposeOptions, PadMode};
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 use burn_deconv::{Algorithm, Deconv2dOptions, Geometry, Padding, deconv2d};
+
+pub use draw::{Draw, Sizes};
 
 /// Shapes and options of one call.
 #[derive(Clone, Debug)]
@@ -23,13 +29,110 @@ pub struct Case {
     pub bias: bool,
     /// Whether input and weight are views whose values do not lie in order.
     pub strided: bool,
-    /// Draws the values.
+    /// The seed of the values.
     pub seed: u64,
 }
 
+/// The most products of a value and a weight in a random case with a small kernel. Burn's own
+/// operations, compiled without optimisation, take a millisecond for them.
+const MAX_PRODUCTS: usize = 1 << 14;
+
 impl Case {
+    /// Random cases with every padding and every legal output size. One in 16 has a large kernel.
+    pub fn random(seed: u64, count: usize) -> Vec<Self> {
+        let mut draw = Draw::new(seed);
+        let sizes: Vec<Sizes> = (0..count).map(|_| small_sizes(&mut draw)).collect();
+        let case = |sizes| Self::with_sizes(&mut draw, sizes);
+        sizes.into_iter().map(case).collect()
+    }
+
+    fn with_sizes(draw: &mut Draw, sizes: Sizes) -> Self {
+        let [height, width] = sizes.axes;
+        Self {
+            input: [sizes.batch, sizes.c_in, height.input, width.input],
+            weight: [
+                sizes.c_out,
+                sizes.c_in / sizes.groups,
+                height.kernel,
+                width.kernel,
+            ],
+            options: random_options(draw, &sizes),
+            bias: draw.below(2) == 0,
+            strided: draw.below(2) == 0,
+            seed: draw.next(),
+        }
+    }
+
     pub fn geometry(&self) -> Geometry {
         Geometry::new(self.input, self.weight, &self.options).unwrap()
+    }
+
+    /// The products of the explicit algorithm, which multiplies by the inserted zeros too.
+    pub fn explicit_products(&self) -> usize {
+        let [_, c_in_per_group, k_h, k_w] = self.weight;
+        let full: usize = self.geometry().full_shape().iter().product();
+        full * c_in_per_group * k_h * k_w
+    }
+}
+
+/// Random sizes with at most [`MAX_PRODUCTS`]. A large kernel has more on a map of one value; such
+/// sizes stay.
+fn small_sizes(draw: &mut Draw) -> Sizes {
+    loop {
+        let mut sizes = draw.sizes();
+        while sizes.products() > MAX_PRODUCTS {
+            let [height, width] = &mut sizes.axes;
+            let longer = if height.input > width.input {
+                &mut height.input
+            } else {
+                &mut width.input
+            };
+            if *longer > 1 {
+                *longer = longer.div_ceil(2);
+            } else if sizes.batch > 1 {
+                sizes.batch = 1;
+            } else {
+                break;
+            }
+        }
+        if sizes.products() <= 8 * MAX_PRODUCTS {
+            return sizes;
+        }
+    }
+}
+
+/// Options with these sizes, and a random padding and output size.
+fn random_options(draw: &mut Draw, sizes: &Sizes) -> Deconv2dOptions {
+    let options = Deconv2dOptions::new()
+        .with_stride(sizes.axes.map(|axis| axis.stride))
+        .with_dilation(sizes.axes.map(|axis| axis.dilation))
+        .with_groups(sizes.groups);
+    let full = sizes
+        .axes
+        .map(|axis| (axis.input - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1);
+    // At least one value of the full map is left between the crops of an axis.
+    let begin = full.map(|full| draw.below(full));
+    let end = [0, 1].map(|i| draw.below(full[i] - begin[i]));
+    let crop = Padding::Explicit(begin[0], begin[1], end[0], end[1]);
+    let padding = draw.pick(&[Padding::Same, Padding::SameLower, Padding::Valid, crop]);
+    // Less than the stride, and for `Explicit` less than the stride or the dilation.
+    let step = sizes.axes.map(|axis| match padding {
+        Padding::Explicit(..) => axis.stride.max(axis.dilation),
+        _ => axis.stride,
+    });
+    let more = step.map(|step| draw.below(step));
+    let output_size = [0, 1].map(|i| match padding {
+        Padding::Same | Padding::SameLower => sizes.axes[i].input * sizes.axes[i].stride - more[i],
+        Padding::Valid => full[i] + more[i],
+        Padding::Explicit(..) => full[i] - begin[i] - end[i] + more[i],
+    });
+    let options = options.with_padding(padding);
+    if draw.below(2) == 0 {
+        options.with_output_size(Some(output_size))
+    } else if padding == crop {
+        options.with_padding_out(more)
+    } else {
+        options
     }
 }
 
@@ -54,35 +157,18 @@ pub struct Values {
 
 impl Values {
     pub fn draw(case: &Case) -> Self {
-        let mut whole = WholeNumbers(case.seed);
+        let mut draw = Draw::new(case.seed);
         Self {
-            input: whole.draw(case.input.iter().product()),
-            weight: whole.draw(case.weight.iter().product()),
-            bias: whole.draw(case.weight[0]),
-            grad_output: whole.draw(case.geometry().output_shape().iter().product()),
+            input: draw.whole_numbers(case.input.iter().product()),
+            weight: draw.whole_numbers(case.weight.iter().product()),
+            bias: draw.whole_numbers(case.weight[0]),
+            grad_output: draw.whole_numbers(case.geometry().output_shape().iter().product()),
         }
     }
 }
 
-/// Whole numbers from -3 to 3 (splitmix64: Steele, Lea and Flood, OOPSLA 2014).
-pub struct WholeNumbers(pub u64);
-
-impl WholeNumbers {
-    pub fn draw(&mut self, count: usize) -> Vec<f64> {
-        (0..count).map(|_| self.next()).collect()
-    }
-
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % 7) as f64 - 3.0
-    }
-}
-
-/// The forward pass and all gradients of `f(input, weight, bias)` for the output gradient of
-/// `values`. `device` must be an autodiff device.
+/// The output of `f(input, weight, bias)` and all gradients, for the output gradient of `values`.
+/// `device` must be an autodiff device.
 pub fn run(
     case: &Case,
     values: &Values,
@@ -96,14 +182,11 @@ pub fn run(
         .bias
         .then(|| tensor(&values.bias, [case.weight[0]], device, dtype).require_grad());
 
-    let view = |t: &Tensor<4>| {
-        if case.strided {
-            strided(t.clone())
-        } else {
-            t.clone()
-        }
-    };
-    let output = f(view(&input), view(&weight), bias.clone());
+    let [mut x, mut w] = [input.clone(), weight.clone()];
+    if case.strided {
+        [x, w] = [x, w].map(strided);
+    }
+    let output = f(x, w, bias.clone());
     assert_eq!(output.dtype(), dtype);
     let shape = output.dims();
     let grad_output = tensor(&values.grad_output, shape, device, dtype);
@@ -136,17 +219,17 @@ pub fn ours(
     move |input, weight, bias| deconv2d(input, weight, bias, options.clone())
 }
 
-/// Burn's `conv_transpose2d` on the same values: the weight's layout changed, the crop that its
-/// symmetric `padding` cannot express sliced off the end.
+/// Burn's `conv_transpose2d` on the same values. The weight's layout is converted, and the crop that
+/// the symmetric `padding` cannot express is sliced off the end.
 pub fn burn_layer(case: &Case) -> impl Fn(Tensor<4>, Tensor<4>, Option<Tensor<1>>) -> Tensor<4> {
     let geometry = case.geometry();
     let options = case.options.clone();
     move |input, weight, bias| {
-        let crop = geometry
-            .axes()
-            .map(|axis| (axis.crop_begin() as isize, axis.crop_end()));
-        let padding = crop.map(|(begin, _)| begin as usize);
-        let padding_out = crop.map(|(begin, end)| (begin - end).max(0) as usize);
+        let padding = geometry.axes().map(|axis| axis.crop_begin());
+        let padding_out = geometry.axes().map(|axis| {
+            let more = axis.crop_begin() as isize - axis.crop_end();
+            more.max(0) as usize
+        });
         let options = ConvTransposeOptions::new(
             options.stride,
             padding,
@@ -160,7 +243,8 @@ pub fn burn_layer(case: &Case) -> impl Fn(Tensor<4>, Tensor<4>, Option<Tensor<1>
     }
 }
 
-/// `[out, in / groups, k_h, k_w]` to Burn's `[in, out / groups, k_h, k_w]`, turned by 180 degrees.
+/// `[out, in / groups, k_h, k_w]` to Burn's `[in, out / groups, k_h, k_w]`, turned by 180 degrees. It
+/// does not use `KernelLayout`, so it can check it.
 pub fn to_burn(weight: Tensor<4>, groups: usize) -> Tensor<4> {
     let [c_out, c_in_per_group, k_h, k_w] = weight.dims();
     weight
@@ -179,7 +263,7 @@ pub fn tensor<const D: usize>(
     Tensor::from_data(TensorData::new(values.to_vec(), shape), (device, dtype))
 }
 
-/// The same values in a tensor whose memory order is another.
+/// The same values in a tensor with another order in memory.
 pub fn strided(tensor: Tensor<4>) -> Tensor<4> {
     let padded = tensor
         .permute([3, 1, 0, 2])
@@ -194,7 +278,7 @@ pub fn flat<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.try_into_vec_as::<f64>().unwrap()
 }
 
-/// Names the options as a caller of Burn's or PyTorch's layer would.
+/// The options in the words of Burn's or PyTorch's layer.
 pub fn symmetric(
     stride: [usize; 2],
     padding: [usize; 2],
@@ -211,8 +295,8 @@ pub fn symmetric(
         .with_groups(groups)
 }
 
-/// Runs each named check, a function of the test file that takes a device and a dtype, as a test
-/// of its own for every backend and dtype.
+/// Makes a test of each named check for every backend and dtype. A check is a function of the test
+/// file that takes a device and a dtype.
 #[macro_export]
 macro_rules! on_every_backend {
     ($($check:ident),+ $(,)?) => {

@@ -1,19 +1,14 @@
-//! Buffers that go from call to call, since the memory of a new one costs a small call as much as
-//! its work: the system clears each page when it is first touched.
+//! Buffers that are reused from call to call. The memory of a new one would cost a small call as
+//! much as its work: the system clears each page when it is first touched.
 
 use core::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::tile::Element;
+use crate::element::Element;
+use crate::tuning::{CACHE_LINE_BYTES, MAX_IDLE_BYTES};
 
-/// The most bytes that are kept for a type of numbers.
-const MOST: usize = 32 << 20;
-
-/// Bytes of a cache line.
-pub(crate) const CACHE_LINE: usize = 64;
-
-/// Buffers that no call has.
-pub(crate) struct Pool<T> {
+/// Idle buffers, kept for reuse.
+pub struct Pool<T> {
     buffers: Mutex<Vec<Vec<T>>>,
 }
 
@@ -30,7 +25,7 @@ impl<T> Pool<T> {
     }
 }
 
-/// A slice of numbers that are whatever the last call has left, from the start of a cache line on.
+/// A slice of numbers that begins at a cache line. Its values are what the last call left.
 pub(crate) struct Buffer<T: Element> {
     values: Vec<T>,
     start: usize,
@@ -39,7 +34,7 @@ pub(crate) struct Buffer<T: Element> {
 
 impl<T: Element> Buffer<T> {
     pub(crate) fn new(length: usize) -> Self {
-        let line = CACHE_LINE / size_of::<T>();
+        let line = CACHE_LINE_BYTES / size_of::<T>();
         let most = length + line;
         let mut buffers = T::pool().buffers();
         // The smallest that is long enough, or else the longest.
@@ -50,7 +45,7 @@ impl<T: Element> Buffer<T> {
         if values.len() < most {
             values = vec![T::default(); most];
         }
-        let start = values.as_ptr().align_offset(CACHE_LINE).min(line);
+        let start = values.as_ptr().align_offset(CACHE_LINE_BYTES).min(line);
         Self {
             values,
             start,
@@ -74,7 +69,7 @@ impl<T: Element> Drop for Buffer<T> {
         let values = core::mem::take(&mut self.values);
         let mut buffers = T::pool().buffers();
         let kept: usize = buffers.iter().map(Vec::len).sum();
-        if (kept + values.len()) * size_of::<T>() <= MOST && !values.is_empty() {
+        if (kept + values.len()) * size_of::<T>() <= MAX_IDLE_BYTES && !values.is_empty() {
             buffers.push(values);
         }
     }

@@ -1,34 +1,42 @@
 //! Copies of a map in which every tap is a constant offset.
 
+use crate::element::Element;
 use crate::plan::Plan;
-use crate::tile::Element;
 
-/// Copies what `band` rows of cells, from `cell` on, read of a map: `[copy][line][cells + reach]`.
-#[inline(always)]
-pub(crate) fn copy_map<T: Element>(
-    plan: &Plan,
-    map: &[T],
-    cell: usize,
-    band: usize,
-    copy: usize,
-    line: usize,
-    to: &mut [T],
-) {
-    let [height, width] = &plan.axes;
-    let mut copies = to.chunks_exact_mut(copy);
-    for column in &width.copies {
-        for row in &height.copies {
-            let Some(to) = copies.next() else { return };
-            let lines = to.chunks_exact_mut(line).take(band + height.reach);
-            for (i, to) in lines.enumerate() {
-                let y = (cell + i) as isize + row.shift;
-                let y = usize::try_from(y).map(|y| y * height.source_step + row.plane);
-                let from = match y {
-                    Ok(y) if y < height.source => &map[y * width.source..][..width.source],
-                    _ => &[],
-                };
-                let from = from.get(column.plane..).unwrap_or(&[]);
-                spread(from, width.source_step, column.shift, to);
+/// The copies of a band of one map: `[copy][line][cells + reach]`.
+pub(crate) struct BandCopy<'a> {
+    pub(crate) plan: &'a Plan,
+    /// The band's first row of cells, and how many rows it has.
+    pub(crate) first_row: usize,
+    pub(crate) rows: usize,
+    /// From a line to the next.
+    pub(crate) line_stride: usize,
+    /// From a copy to the next.
+    pub(crate) copy_stride: usize,
+}
+
+impl BandCopy<'_> {
+    /// Copies what the band's cells read of a map.
+    #[inline(always)]
+    pub(crate) fn write<T: Element>(&self, map: &[T], to: &mut [T]) {
+        let [height, width] = &self.plan.axes;
+        let mut copies = to.chunks_exact_mut(self.copy_stride);
+        for column in &width.copies {
+            for row in &height.copies {
+                let Some(to) = copies.next() else { return };
+                let lines = to.chunks_exact_mut(self.line_stride);
+                for (i, to) in lines.take(self.rows + height.reach).enumerate() {
+                    let y = (self.first_row + i) as isize + row.shift;
+                    let y = usize::try_from(y).map(|y| y * height.source.step + row.plane);
+                    let from = match y {
+                        Ok(y) if y < height.source.length => {
+                            &map[y * width.source.length..][..width.source.length]
+                        }
+                        _ => &[],
+                    };
+                    let from = from.get(column.plane..).unwrap_or(&[]);
+                    spread(from, width.source.step, column.shift, to);
+                }
             }
         }
     }
@@ -60,7 +68,7 @@ fn spread<T: Element>(row: &[T], step: usize, low: isize, to: &mut [T]) {
     }
 }
 
-/// Every `N`th value of a row; with a constant distance, by vector shuffles.
+/// Every `N`th value of a row. With a constant distance, the compiler uses vector shuffles.
 #[inline(always)]
 fn every<T: Element, const N: usize>(row: &[T], to: &mut [T]) {
     let whole = (row.len() / N).min(to.len());

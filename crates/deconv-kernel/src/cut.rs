@@ -2,46 +2,18 @@
 
 use pulp::Arch;
 
-use crate::buffer::CACHE_LINE;
+use crate::element::Element;
 use crate::plan::{Class, Plan};
-use crate::problem::Problem;
 use crate::threads::Threads;
-use crate::tile::{Element, registers};
-
-/// The channels of a pass, by group, and where the weight of a pair of them is.
-#[derive(Clone, Copy)]
-pub(crate) struct Channels {
-    pub(crate) batch: usize,
-    pub(crate) groups: usize,
-    /// Channels of the source in a group, and how far apart their weights are.
-    pub(crate) source: (usize, usize),
-    /// Channels of the target in a group, and how far apart their weights are.
-    pub(crate) target: (usize, usize),
-    /// Columns of a kernel.
-    pub(crate) columns: usize,
-    /// Weights in a group.
-    pub(crate) group: usize,
-}
-
-impl Channels {
-    /// Those of the forward pass; the gradient of the input has source and target exchanged.
-    pub(crate) fn new(problem: &Problem) -> Self {
-        let [c_out, c_in, k_h, k_w] = problem.weight_shape();
-        let (c_out, taps) = (c_out / problem.groups, k_h * k_w);
-        Self {
-            batch: problem.batch,
-            groups: problem.groups,
-            source: (c_in, taps),
-            target: (c_out, c_in * taps),
-            columns: k_w,
-            group: c_out * c_in * taps,
-        }
-    }
-}
+use crate::tile::Registers;
+use crate::tuning::{
+    CACHE_LINE_BYTES, L2_SHARE_BYTES, MAX_TILE_STEPS, MAX_VECTORS_WITH_ZEROS, MIN_TILE_STEPS,
+    UNITS_PER_THREAD,
+};
 
 /// How a pass is cut.
-pub(crate) struct Block {
-    pub(crate) lanes: usize,
+pub(crate) struct Cut {
+    pub(crate) registers: Registers,
     /// Target channels of a unit.
     pub(crate) targets: usize,
     /// Rows of cells of a unit.
@@ -49,114 +21,154 @@ pub(crate) struct Block {
     /// Source channels that are copied at once.
     pub(crate) depth: usize,
     /// From a line of a copy to the next.
-    pub(crate) line: usize,
+    pub(crate) line_stride: usize,
+    /// From a copy to the next.
+    pub(crate) copy_stride: usize,
     /// From a source channel's copies to the next's.
-    pub(crate) channel: usize,
+    pub(crate) channel_stride: usize,
 }
 
-/// The most steps of a tile: the vectors that they read stay in a near cache while all rows pass
-/// over them.
-const NEAR: usize = 512;
-/// Steps that are worth the loading and storing of a tile's sums.
-const LEAST: usize = 64;
-/// Bytes of a unit's sums, and of its copy of the source: they stay in the second-level cache.
-const FAR: usize = 320 << 10;
+/// The values that a unit needs, as a function of how it is cut.
+struct Needs<'a> {
+    plan: &'a Plan,
+    line_stride: usize,
+    /// Phases of all classes.
+    all_phases: usize,
+    /// The most rows by which a class leads.
+    lead: usize,
+}
 
-impl Block {
+impl Needs<'_> {
+    fn copies(&self, band: usize, depth: usize) -> usize {
+        depth * self.plan.copies() * (band + self.plan.axes[0].reach) * self.line_stride
+    }
+
+    fn sums(&self, band: usize, targets: usize) -> usize {
+        self.all_phases * targets * (band + self.lead) * self.line_stride
+    }
+}
+
+/// Cuts `count` into the fewest parts of at most `most`, as equal as they can be: their size.
+fn even_part(count: usize, most: usize) -> usize {
+    count.div_ceil(count.div_ceil(most))
+}
+
+impl Cut {
     pub(crate) fn new<T: Element>(
         threads: Threads,
-        [lanes, most_rows]: [usize; 2],
+        registers: Registers,
         plan: &Plan,
         classes: &[Class],
-        channels: Channels,
     ) -> Self {
         let [height, width] = &plan.axes;
         let most = |of: fn(&Class) -> usize| classes.iter().map(of).max().unwrap_or(0);
         let phases = most(|class| class.phases.len()).max(1);
         let taps = most(|class| class.taps.len()).max(1);
-        let lead = [most(|class| class.lead[0]), most(|class| class.lead[1])];
-        let even = |depth: usize| {
-            channels
-                .source
-                .0
-                .div_ceil(channels.source.0.div_ceil(depth))
+        let needs = Needs {
+            plan,
+            line_stride: width.cells + width.reach,
+            all_phases: classes.iter().map(|class| class.phases.len()).sum(),
+            lead: most(|class| class.lead[0]),
         };
-        let mut depth = even((NEAR / taps).clamp(1, channels.source.0));
+        let share = L2_SHARE_BYTES / size_of::<T>();
+        let (sources, all_targets) = (plan.source.count, plan.target.count);
 
-        // Values of a unit, by its rows of cells and target channels.
-        let line = width.cells + width.reach;
-        let copies = height.copies.len() * width.copies.len();
-        let copy = |band: usize, depth: usize| depth * copies * (band + height.reach) * line;
-        let all: usize = classes.iter().map(|class| class.phases.len()).sum();
-        let sums = |band: usize, targets: usize| all * targets * (band + lead[0]) * line;
-        let far = FAR / size_of::<T>();
+        let mut depth = even_part(sources, (MAX_TILE_STEPS / taps).clamp(1, sources));
         // Rows of cells that share most of what they read.
-        let least = (2 * height.reach).clamp(1, height.cells.max(1));
-        let (mut band, mut targets) = (height.cells.max(1), channels.target.0);
-        let least_targets = most_rows.div_ceil(phases).min(targets);
-        while band > least && (copy(band, depth) > far || sums(band, least_targets) > far) {
+        let min_band = (2 * height.reach).clamp(1, height.cells.max(1));
+        let min_targets = registers.rows.div_ceil(phases).min(all_targets);
+        let (mut band, mut targets) = (height.cells.max(1), all_targets);
+        while band > min_band
+            && (needs.copies(band, depth) > share || needs.sums(band, min_targets) > share)
+        {
             band = band.div_ceil(2);
         }
-        while copy(band, depth) > far && depth * taps > LEAST {
-            depth = even(depth.div_ceil(2));
+        while depth > 1 && needs.copies(band, depth) > share && depth * taps > MIN_TILE_STEPS {
+            depth = even_part(sources, depth.div_ceil(2));
         }
         let halve = |targets: usize| {
-            (targets / 2)
-                .next_multiple_of(least_targets)
-                .max(least_targets)
+            let half = (targets / 2).next_multiple_of(min_targets);
+            half.max(min_targets)
         };
-        while targets > least_targets && sums(band, targets) > far {
+        while targets > min_targets && needs.sums(band, targets) > share {
             targets = halve(targets);
         }
+
         // Enough units for all threads.
+        let maps = plan.problem.batch * plan.problem.groups;
         let units = |band: usize, targets: usize| {
-            let maps = channels.batch * channels.groups;
-            maps * height.cells.div_ceil(band) * channels.target.0.div_ceil(targets)
+            maps * height.cells.div_ceil(band) * all_targets.div_ceil(targets)
         };
-        let wanted = 2 * threads.count();
-        while units(band, targets) < wanted && (band > least || targets > least_targets) {
-            match band > least && band > 2 * least || targets == least_targets {
-                true => band = band.div_ceil(2),
-                false => targets = halve(targets),
+        let wanted = UNITS_PER_THREAD * threads.count();
+        while units(band, targets) < wanted && (band > min_band || targets > min_targets) {
+            if band > 2 * min_band || targets == min_targets {
+                band = band.div_ceil(2);
+            } else {
+                targets = halve(targets);
             }
         }
 
-        // An odd number of cache lines, so that channels do not fall on the same sets.
-        let cache_line = CACHE_LINE / size_of::<T>();
-        let channel = copies * (band + height.reach) * line;
-        let channel = (channel.div_ceil(cache_line) | 1) * cache_line;
+        // An odd number of cache lines, or channels would fall on the same sets of the cache.
+        let cache_line = CACHE_LINE_BYTES / size_of::<T>();
+        let copy_stride = (band + height.reach) * needs.line_stride;
+        let channel_stride = plan.copies() * copy_stride;
         Self {
-            lanes,
+            registers,
             targets,
             band,
             depth,
-            line,
-            channel,
+            line_stride: needs.line_stride,
+            copy_stride,
+            channel_stride: (channel_stride.div_ceil(cache_line) | 1) * cache_line,
         }
+    }
+
+    /// Units of one group of one map and band.
+    pub(crate) fn target_blocks(&self, plan: &Plan) -> usize {
+        plan.target.count.div_ceil(self.targets)
     }
 }
 
 /// The plan with one copy of each plane, or, where the zeros between two lines would take up too
 /// many lanes, with a copy for each shift.
 pub(crate) fn dense<T: Element>(arch: Arch, plan: impl Fn(bool) -> Plan) -> Plan {
-    let (lanes, _) = registers::<T>(arch);
+    let lanes = Registers::of::<T>(arch).lanes;
     let whole = plan(false);
     let [height, width] = &whole.axes;
-    let vectors = |line: usize| vectors(height.cells, width.cells, line, lanes).0;
-    match 8 * vectors(width.cells + width.reach) > 9 * vectors(width.cells) {
-        true => plan(true),
-        false => whole,
+    let vectors = |line: usize| Cover::new(height.cells, width.cells, line, lanes).vectors;
+    let (with_zeros, without) = (vectors(width.cells + width.reach), vectors(width.cells));
+    let [most, of] = MAX_VECTORS_WITH_ZEROS;
+    if of * with_zeros > most * without {
+        plan(true)
+    } else {
+        whole
     }
 }
 
-/// The number of vectors that cover some lines of cells, and from which place of a line to the
-/// next: those of the source's lines if they run across them, a multiple of the lanes if each line
-/// begins a vector.
-pub(crate) fn vectors(lines: usize, cells: usize, line: usize, lanes: usize) -> (usize, usize) {
-    let a_line = cells.div_ceil(lanes);
-    let across = (lines.saturating_sub(1) * line + cells).div_ceil(lanes);
-    match lines * a_line <= across {
-        true => (lines * a_line, a_line * lanes),
-        false => (across, line),
+/// The vectors that cover some lines of cells.
+pub(crate) struct Cover {
+    pub(crate) vectors: usize,
+    /// From a line to the next in the vectors: as in the source if vectors run across its lines, a
+    /// multiple of the lanes if each line begins a vector.
+    pub(crate) line_stride: usize,
+}
+
+impl Cover {
+    /// Covers `lines` lines of `cells` cells, which lie `line_stride` apart in the source, with as
+    /// few vectors as possible.
+    pub(crate) fn new(lines: usize, cells: usize, line_stride: usize, lanes: usize) -> Self {
+        let a_line = cells.div_ceil(lanes);
+        let across = (lines.saturating_sub(1) * line_stride + cells).div_ceil(lanes);
+        if lines * a_line <= across {
+            Self {
+                vectors: lines * a_line,
+                line_stride: a_line * lanes,
+            }
+        } else {
+            Self {
+                vectors: across,
+                line_stride,
+            }
+        }
     }
 }

@@ -4,9 +4,9 @@
 //! The other kernels pad maps with zeros, and `0 * inf` is not a number. These loops multiply by
 //! no zero that is not the caller's.
 
+use crate::element::Element;
 use crate::problem::{Axis, Problem};
 use crate::threads::Threads;
-use crate::tile::Element;
 
 /// One tap on one axis: `count` inputs from `input` on meet it, and the outputs from `output` on, a
 /// stride apart.
@@ -36,49 +36,33 @@ fn meetings(axis: &Axis) -> impl Iterator<Item = Meeting> + Clone + '_ {
     })
 }
 
-/// Calls `f` with the tap, the input's and the output's index, for each pair of a row of one map
-/// and a tap; and the number of pairs of values from there on, with the output's stride.
+/// A row of one map and a tap: `count` inputs from `input` on meet the tap, and reach every
+/// `output_step`th output from `output` on.
+struct Row {
+    tap: usize,
+    input: usize,
+    output: usize,
+    count: usize,
+    output_step: usize,
+}
+
+/// Calls `f` for each row of a map and each tap that meet.
 #[inline(always)]
-fn each_row(problem: &Problem, mut f: impl FnMut(usize, usize, usize, usize)) {
+fn each_row(problem: &Problem, mut f: impl FnMut(Row)) {
     let [height, width] = &problem.axes;
     for y in meetings(height) {
         for x in meetings(width) {
             for i in 0..y.count {
-                let tap = y.tap * width.kernel + x.tap;
-                let input = (y.input + i) * width.input + x.input;
-                let output = (y.output + i * height.stride) * width.output + x.output;
                 if x.count > 0 {
-                    f(tap, input, output, x.count);
+                    f(Row {
+                        tap: y.tap * width.kernel + x.tap,
+                        input: (y.input + i) * width.input + x.input,
+                        output: (y.output + i * height.stride) * width.output + x.output,
+                        count: x.count,
+                        output_step: width.stride,
+                    });
                 }
             }
-        }
-    }
-}
-
-/// The sizes that all three share.
-struct Sizes {
-    c_in: usize,
-    c_out: usize,
-    groups: usize,
-    input: usize,
-    output: usize,
-    taps: usize,
-    stride: usize,
-}
-
-impl Sizes {
-    fn new(problem: &Problem) -> Self {
-        let [height, width] = &problem.axes;
-        let (c_in, c_out) = (problem.c_in, problem.c_out);
-        let groups = problem.groups;
-        Self {
-            c_in: c_in / groups,
-            c_out: c_out / groups,
-            groups,
-            input: height.input * width.input,
-            output: height.output * width.output,
-            taps: height.kernel * width.kernel,
-            stride: width.stride,
         }
     }
 }
@@ -90,20 +74,20 @@ pub(crate) fn forward<T: Element>(
     weight: &[T],
     bias: Option<&[T]>,
 ) -> Vec<T> {
-    let sizes = Sizes::new(problem);
-    let all = sizes.groups * sizes.c_out;
-    let mut output = vec![T::default(); problem.batch * all * sizes.output];
-    for_each_plane(threads, &mut output, sizes.output, |plane, output| {
-        let (map, o) = (plane / all, plane % all);
-        let group = o / sizes.c_out;
-        for c in 0..sizes.c_in {
-            let map = (map * sizes.groups + group) * sizes.c_in + c;
-            let input = &input[map * sizes.input..][..sizes.input];
-            let kernel = &weight[(o * sizes.c_in + c) * sizes.taps..][..sizes.taps];
-            each_row(problem, |tap, i, o, count| {
-                let to = output[o..].iter_mut().step_by(sizes.stride);
-                for (to, from) in to.zip(&input[i..][..count]) {
-                    *to += *from * kernel[tap];
+    let (c_in, c_out, taps) = (problem.group_c_in(), problem.c_out, problem.taps());
+    let (input_plane, output_plane) = (problem.input_plane(), problem.output_plane());
+    let mut output = vec![T::default(); problem.batch * c_out * output_plane];
+    each_plane(threads, &mut output, output_plane, |plane, output| {
+        let (map, o) = (plane / c_out, plane % c_out);
+        let group = o / problem.group_c_out();
+        for c in 0..c_in {
+            let from = (map * problem.groups + group) * c_in + c;
+            let input = &input[from * input_plane..][..input_plane];
+            let kernel = &weight[(o * c_in + c) * taps..][..taps];
+            each_row(problem, |row| {
+                let to = output[row.output..].iter_mut().step_by(row.output_step);
+                for (to, from) in to.zip(&input[row.input..][..row.count]) {
+                    *to += *from * kernel[row.tap];
                 }
             });
         }
@@ -120,20 +104,20 @@ pub(crate) fn grad_input<T: Element>(
     weight: &[T],
     grad_output: &[T],
 ) -> Vec<T> {
-    let sizes = Sizes::new(problem);
-    let all = sizes.groups * sizes.c_in;
-    let mut grad = vec![T::default(); problem.batch * all * sizes.input];
-    for_each_plane(threads, &mut grad, sizes.input, |plane, grad| {
-        let (map, c) = (plane / all, plane % all);
-        let (group, c) = (c / sizes.c_in, c % sizes.c_in);
-        for o in group * sizes.c_out..(group + 1) * sizes.c_out {
-            let map = map * sizes.groups * sizes.c_out + o;
-            let output = &grad_output[map * sizes.output..][..sizes.output];
-            let kernel = &weight[(o * sizes.c_in + c) * sizes.taps..][..sizes.taps];
-            each_row(problem, |tap, i, o, count| {
-                let from = output[o..].iter().step_by(sizes.stride);
-                for (to, from) in grad[i..][..count].iter_mut().zip(from) {
-                    *to += *from * kernel[tap];
+    let (c_in, c_out, taps) = (problem.group_c_in(), problem.group_c_out(), problem.taps());
+    let (input_plane, output_plane) = (problem.input_plane(), problem.output_plane());
+    let mut grad = vec![T::default(); problem.batch * problem.c_in * input_plane];
+    each_plane(threads, &mut grad, input_plane, |plane, grad| {
+        let (map, c) = (plane / problem.c_in, plane % problem.c_in);
+        let (group, c) = (c / c_in, c % c_in);
+        for o in group * c_out..(group + 1) * c_out {
+            let from = map * problem.c_out + o;
+            let output = &grad_output[from * output_plane..][..output_plane];
+            let kernel = &weight[(o * c_in + c) * taps..][..taps];
+            each_row(problem, |row| {
+                let from = output[row.output..].iter().step_by(row.output_step);
+                for (to, from) in grad[row.input..][..row.count].iter_mut().zip(from) {
+                    *to += *from * kernel[row.tap];
                 }
             });
         }
@@ -147,20 +131,21 @@ pub(crate) fn grad_weight<T: Element>(
     input: &[T],
     grad_output: &[T],
 ) -> Vec<T> {
-    let sizes = Sizes::new(problem);
-    let mut grad = vec![T::default(); sizes.groups * sizes.c_out * sizes.c_in * sizes.taps];
-    for_each_plane(threads, &mut grad, sizes.taps, |plane, grad| {
-        let (o, c) = (plane / sizes.c_in, plane % sizes.c_in);
-        let group = o / sizes.c_out;
+    let (c_in, taps) = (problem.group_c_in(), problem.taps());
+    let (input_plane, output_plane) = (problem.input_plane(), problem.output_plane());
+    let mut grad = vec![T::default(); problem.c_out * c_in * taps];
+    each_plane(threads, &mut grad, taps, |plane, grad| {
+        let (o, c) = (plane / c_in, plane % c_in);
+        let group = o / problem.group_c_out();
         for map in 0..problem.batch {
-            let from = (map * sizes.groups + group) * sizes.c_in + c;
-            let input = &input[from * sizes.input..][..sizes.input];
-            let from = map * sizes.groups * sizes.c_out + o;
-            let output = &grad_output[from * sizes.output..][..sizes.output];
-            each_row(problem, |tap, i, o, count| {
-                let from = output[o..].iter().step_by(sizes.stride);
-                for (a, b) in input[i..][..count].iter().zip(from) {
-                    grad[tap] += *a * *b;
+            let from = (map * problem.groups + group) * c_in + c;
+            let input = &input[from * input_plane..][..input_plane];
+            let from = map * problem.c_out + o;
+            let output = &grad_output[from * output_plane..][..output_plane];
+            each_row(problem, |row| {
+                let from = output[row.output..].iter().step_by(row.output_step);
+                for (a, b) in input[row.input..][..row.count].iter().zip(from) {
+                    grad[row.tap] += *a * *b;
                 }
             });
         }
@@ -169,7 +154,7 @@ pub(crate) fn grad_weight<T: Element>(
 }
 
 /// Calls `f` with the index and the values of each plane.
-fn for_each_plane<T: Element>(
+fn each_plane<T: Element>(
     threads: Threads,
     values: &mut [T],
     size: usize,

@@ -5,58 +5,85 @@
 //!     input[c, i] * grad_output[o, i * s + the tap's place]
 //! ```
 //!
-//! The input is transposed once, so that the channels of a position lie side by side and become the
-//! lanes of a tile. The output's gradient is copied as for the gradient of the input: plane by
-//! plane, lines that end in zeros, so that every tap is a constant offset. The rows of a tile are
-//! pairs of output channel and tap, its steps the positions, which it sums in their order, so that
-//! no sum depends on how the work is cut.
+//! The input is transposed once: the channels of a position lie side by side and become the lanes
+//! of a tile. The output's gradient is copied as for the gradient of the input: plane by plane,
+//! lines that end in zeros, where every tap is a constant offset. The rows of a tile are pairs of
+//! output channel and tap, its steps are the positions, which it sums in their order. No sum
+//! depends on how the work is cut.
 //!
 //! A group with few input channels would leave most lanes idle: see
 //! [`scalar_products`](crate::scalar_products).
 
+use core::ops::Range;
+
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::buffer::Buffer;
-use crate::copies::copy_map;
-use crate::plan::Plan;
+use crate::copies::BandCopy;
+use crate::element::Element;
+use crate::plan::{Choices, Class, Plan};
 use crate::problem::Problem;
 use crate::threads::Threads;
-use crate::tile::{Element, Step, Steps, Tile, VECTORS, registers};
-
-/// Positions that a tile sums before the next takes its turn with the same operands, which then
-/// are in a near cache.
-const NEAR: usize = 512;
+use crate::tile::{Registers, Step, Steps, Tile, VECTORS};
+use crate::tuning::{MAX_TILE_STEPS, MIN_VALUES_PER_JOB, UNITS_PER_THREAD};
 
 /// The operands, and how they are cut.
-struct Sums<'a, T: Element> {
+struct Operands<'a, T: Element> {
     plan: &'a Plan,
-    sizes: Sizes,
-    /// `[group][block of channels][map, position][VECTORS * lanes]`, anything past the last channel.
+    class: &'a Class,
+    cut: Cut,
+    /// `[group][block of channels][map, position][channel]`, anything past the last channel.
     input: Buffer<T>,
-    /// `[n, c_out, O_h, O_w]`
+    /// `[batch, c_out, O_h, O_w]`
     grad_output: &'a [T],
     /// A step for each position of a band.
     steps: Steps,
 }
 
+/// How the work is cut.
 #[derive(Clone, Copy)]
-struct Sizes {
-    batch: usize,
-    groups: usize,
-    /// Channels of a group.
-    c_in: usize,
-    c_out: usize,
-    /// Height and width of the input.
-    input: [usize; 2],
-    taps: usize,
-    /// Channels of a block, and blocks of a group.
-    block: usize,
-    blocks: usize,
+struct Cut {
     lanes: usize,
     /// Rows of a tile.
     rows: usize,
+    /// Input channels of a block, and blocks of a group.
+    block: usize,
+    blocks: usize,
     /// Rows of input that are summed at once.
     band: usize,
+    /// From a line of the copied output's gradient to the next, from a copy, from a channel.
+    line_stride: usize,
+    copy_stride: usize,
+    channel_stride: usize,
+}
+
+impl Cut {
+    fn new(plan: &Plan, registers: Registers) -> Self {
+        let [height, width] = &plan.axes;
+        let c_in = plan.problem.group_c_in();
+        let lanes = registers.lanes;
+        // No wider than a group's channels.
+        let block = lanes * VECTORS.min(c_in.div_ceil(lanes));
+        let band = (MAX_TILE_STEPS / width.cells).clamp(1, height.cells);
+        let line_stride = width.cells + width.reach;
+        let copy_stride = (band + height.reach) * line_stride;
+        Self {
+            lanes,
+            // Weights that lie apart need registers of their own.
+            rows: registers.rows / 3 * 2,
+            block,
+            blocks: c_in.div_ceil(block),
+            band,
+            line_stride,
+            copy_stride,
+            channel_stride: plan.copies() * copy_stride,
+        }
+    }
+
+    /// Channels of a group, with the lanes past its last.
+    fn padded_channels(&self) -> usize {
+        self.blocks * self.block
+    }
 }
 
 /// Computes the gradient of the weight, `[c_out, c_in / groups, k_h, k_w]`.
@@ -67,78 +94,73 @@ pub(crate) fn grad_weight<T: Element>(
     input: &[T],
     grad_output: &[T],
 ) -> Vec<T> {
-    let plan = Plan::grad_input(problem, false);
-    let [c_out, c_in, k_h, k_w] = problem.weight_shape();
-    let (groups, c_out, taps) = (problem.groups, c_out / problem.groups, k_h * k_w);
-    let [height, width] = problem.axes.map(|axis| axis.input);
-    let (lanes, rows) = registers::<T>(arch);
-    // Weights that lie apart need registers of their own.
-    let rows = rows / 3 * 2;
-    // No wider than a group's channels.
-    let block = lanes * VECTORS.min(c_in.div_ceil(lanes));
-    let sizes = Sizes {
-        batch: problem.batch,
-        groups,
-        c_in,
-        c_out,
-        input: [height, width],
-        taps,
-        block,
-        blocks: c_in.div_ceil(block),
-        lanes,
-        rows,
-        band: (NEAR / width).clamp(1, height),
+    let plan = Plan::grad_input(problem, Choices::default());
+    let cut = Cut::new(&plan, Registers::of::<T>(arch));
+    let classes = plan.classes();
+    let [class] = &classes[..] else {
+        unreachable!("the gradient of the input has one phase");
     };
-    let line = width + plan.axes[1].reach;
-    let positions = (0..sizes.band).flat_map(|y| (0..width).map(move |x| y * line + x));
-    let steps = positions.enumerate().map(|(i, at)| Step {
-        source: i * block,
-        weight: at,
-    });
-    let sums = Sums {
+    let operands = Operands {
         plan: &plan,
-        sizes,
-        input: transpose(arch, threads, sizes, input),
+        class,
+        cut,
+        input: transpose(arch, threads, problem, cut, input),
         grad_output,
-        steps: Steps::new(steps.collect()),
+        steps: steps(&plan, cut),
     };
 
     // A job takes some rows, pairs of output channel and tap, of a group.
-    let all = c_out * taps;
-    let jobs = (2 * threads.count()).div_ceil(groups);
-    let a_job = all.div_ceil(jobs).next_multiple_of(rows).min(all);
-    let c_padded = sizes.blocks * block;
-    let mut products = Buffer::new(groups * all * c_padded);
-    let jobs = products
-        .chunks_mut(all * c_padded)
-        .enumerate()
-        .flat_map(|(group, products)| {
-            let jobs = products.chunks_mut(a_job * c_padded).enumerate();
-            jobs.map(move |(i, products)| (group, i * a_job, products))
-        });
-    let jobs: Vec<_> = jobs.collect();
-    threads.each(jobs.into_iter(), |(group, row, products)| {
-        let rows = row..row + products.len() / c_padded;
-        arch.dispatch(Job {
-            sums: &sums,
-            group,
-            rows,
-            products,
-        });
-    });
+    let padded = cut.padded_channels();
+    let group_rows = problem.group_c_out() * problem.taps();
+    let jobs = (UNITS_PER_THREAD * threads.count()).div_ceil(problem.groups);
+    let job_rows = group_rows
+        .div_ceil(jobs)
+        .next_multiple_of(cut.rows)
+        .min(group_rows);
+    let mut sums = Buffer::new(problem.groups * group_rows * padded);
+    let mut jobs = Vec::new();
+    for (group, sums) in sums.chunks_mut(group_rows * padded).enumerate() {
+        for (i, sums) in sums.chunks_mut(job_rows * padded).enumerate() {
+            let first = i * job_rows;
+            jobs.push(Job {
+                operands: &operands,
+                group,
+                rows: first..first + sums.len() / padded,
+                sums,
+            });
+        }
+    }
+    threads.each(jobs.into_iter(), |job| arch.dispatch(job));
+    reorder(threads, problem, padded, &sums)
+}
 
-    // From [o, tap][c] to [o][c][tap].
-    let mut grad = vec![T::default(); groups * c_out * c_in * taps];
-    let some = 1 + 16_384 / (c_in * taps);
-    let channels = grad.chunks_mut(some * c_in * taps);
-    let channels = channels.zip(products.chunks(some * taps * c_padded));
-    threads.each(channels, |(grad, products)| {
-        let channels = grad
-            .chunks_mut(c_in * taps)
-            .zip(products.chunks(taps * c_padded));
-        for (grad, products) in channels {
+/// A step for each position of a band.
+fn steps(plan: &Plan, cut: Cut) -> Steps {
+    let mut steps = Vec::new();
+    for y in 0..cut.band {
+        for x in 0..plan.axes[1].cells {
+            steps.push(Step {
+                source: steps.len() * cut.block,
+                weight: y * cut.line_stride + x,
+            });
+        }
+    }
+    Steps::new(steps)
+}
+
+/// From `[o, tap][c]` with `padded` channels to `[o][c][tap]`.
+fn reorder<T: Element>(threads: Threads, problem: &Problem, padded: usize, sums: &[T]) -> Vec<T> {
+    let taps = problem.taps();
+    let channel = problem.group_c_in() * taps;
+    let mut grad = vec![T::default(); problem.c_out * channel];
+    let at_once = 1 + MIN_VALUES_PER_JOB / channel;
+    let jobs = grad.chunks_mut(at_once * channel);
+    let jobs = jobs.zip(sums.chunks(at_once * taps * padded));
+    threads.each(jobs, |(grad, sums)| {
+        let channels = grad.chunks_mut(channel).zip(sums.chunks(taps * padded));
+        for (grad, sums) in channels {
             for (c, grad) in grad.chunks_exact_mut(taps).enumerate() {
-                let from = products[c..].iter().step_by(c_padded);
+                let from = sums[c..].iter().step_by(padded);
                 grad.iter_mut()
                     .zip(from)
                     .for_each(|(grad, sum)| *grad = *sum);
@@ -148,51 +170,47 @@ pub(crate) fn grad_weight<T: Element>(
     grad
 }
 
-/// Transposes the input to [`Sums::input`].
-fn transpose<T: Element>(arch: Arch, threads: Threads, sizes: Sizes, input: &[T]) -> Buffer<T> {
-    let Sizes {
-        batch,
-        groups,
-        c_in,
-        block,
-        blocks,
-        ..
-    } = sizes;
-    let size = sizes.input[0] * sizes.input[1];
-    let mut transposed = Buffer::new(groups * blocks * batch * size * block);
-    // Positions that a thread takes at once.
-    let some = (1 << 14) / block;
-    let pieces = transposed
-        .chunks_mut(size * block)
-        .enumerate()
-        .flat_map(|(i, map)| {
-            let pieces = map.chunks_mut(some * block).enumerate();
-            pieces.map(move |(piece, to)| (i, piece * some, to))
-        });
-    let pieces: Vec<_> = pieces.collect();
-    threads.each(pieces.into_iter(), |(i, position, to)| {
-        let (group, c, map) = (i / batch / blocks, i / batch % blocks * block, i % batch);
-        let first = (map * groups + group) * c_in + c;
-        let planes = &input[first * size..];
-        arch.dispatch(Transpose {
-            planes,
-            size,
-            count: block.min(c_in - c),
-            position,
-            block,
-            to,
-        });
-    });
+/// Transposes the input to [`Operands::input`].
+fn transpose<T: Element>(
+    arch: Arch,
+    threads: Threads,
+    problem: &Problem,
+    cut: Cut,
+    input: &[T],
+) -> Buffer<T> {
+    let (plane, c_in) = (problem.input_plane(), problem.group_c_in());
+    let Cut { block, blocks, .. } = cut;
+    let mut transposed = Buffer::new(problem.groups * blocks * problem.batch * plane * block);
+    let positions = MIN_VALUES_PER_JOB / block;
+    let mut jobs = Vec::new();
+    for (i, to) in transposed.chunks_mut(plane * block).enumerate() {
+        let (block_index, map) = (i / problem.batch, i % problem.batch);
+        let (group, channel) = (block_index / blocks, block_index % blocks * block);
+        let first = (map * problem.groups + group) * c_in + channel;
+        for (piece, to) in to.chunks_mut(positions * block).enumerate() {
+            jobs.push(Transpose {
+                planes: &input[first * plane..],
+                plane,
+                channels: block.min(c_in - channel),
+                position: piece * positions,
+                block,
+                to,
+            });
+        }
+    }
+    threads.each(jobs.into_iter(), |job| arch.dispatch(job));
     transposed
 }
 
 /// Writes some planes position by position.
 struct Transpose<'a, T> {
     planes: &'a [T],
-    size: usize,
-    count: usize,
+    /// Values of a plane.
+    plane: usize,
+    channels: usize,
     /// The first position.
     position: usize,
+    /// From a position to the next.
     block: usize,
     /// `[position][block]`
     to: &'a mut [T],
@@ -204,21 +222,21 @@ impl<T: Element> WithSimd for Transpose<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         /// Positions of a cache line of `f32`.
-        const SOME: usize = 16;
+        const AT_ONCE: usize = 16;
         let Self {
             planes,
-            size,
-            count,
+            plane,
+            channels,
             position,
             block,
             to,
         } = self;
-        for (i, to) in to.chunks_mut(SOME * block).enumerate() {
-            let at = position + i * SOME;
-            let some = to.len() / block;
-            for c in 0..count {
-                let from = &planes[c * size + at..][..some];
-                let to = to[c..].iter_mut().step_by(block);
+        for (i, to) in to.chunks_mut(AT_ONCE * block).enumerate() {
+            let at = position + i * AT_ONCE;
+            let positions = to.len() / block;
+            for channel in 0..channels {
+                let from = &planes[channel * plane + at..][..positions];
+                let to = to[channel..].iter_mut().step_by(block);
                 for (to, from) in to.zip(from) {
                     *to = *from;
                 }
@@ -229,11 +247,11 @@ impl<T: Element> WithSimd for Transpose<'_, T> {
 
 /// The sums of some rows of a group.
 struct Job<'a, 't, T: Element> {
-    sums: &'a Sums<'a, T>,
+    operands: &'a Operands<'a, T>,
     group: usize,
-    rows: core::ops::Range<usize>,
-    /// `[row][c_in]`, with whole blocks of channels.
-    products: &'t mut [T],
+    rows: Range<usize>,
+    /// `[row][channel]`, with whole blocks of channels.
+    sums: &'t mut [T],
 }
 
 impl<T: Element> WithSimd for Job<'_, '_, T> {
@@ -242,81 +260,74 @@ impl<T: Element> WithSimd for Job<'_, '_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self {
-            sums: operands,
+            operands,
             group,
             rows,
-            products,
+            sums,
         } = self;
-        let Sums {
-            plan,
-            sizes,
-            input,
-            grad_output,
-            steps,
-        } = operands;
-        let Sizes {
-            batch,
-            groups,
-            c_in,
-            c_out,
-            taps,
-            block,
-            blocks,
-            lanes,
-            band,
-            ..
-        } = *sizes;
-        let [height, width] = &plan.axes;
-        let [h, w] = sizes.input;
-        let classes = plan.classes();
-        let Some(class) = classes.first() else {
-            return products.fill(T::default());
-        };
+        let Operands { plan, cut, .. } = operands;
+        let problem = &plan.problem;
+        let [height, width] = [problem.axes[0].input, problem.axes[1].input];
 
-        // The channels that the rows belong to, and where each row's values are in their copies.
-        let line = width.cells + width.reach;
-        let copy = (band + height.reach) * line;
-        let channel = height.copies.len() * width.copies.len() * copy;
-        let channels = rows.start / taps..rows.end.div_ceil(taps);
-        let places = class
-            .taps
-            .iter()
-            .map(|(at, [y, x])| at * copy + y * line + x);
-        let mut places: Vec<_> = class.phases[0].taps.iter().zip(places).collect();
-        places.sort_unstable();
-        let place = |row: usize| (row / taps - channels.start) * channel + places[row % taps].1;
-        let offsets: Vec<usize> = rows.clone().map(place).collect();
-        let mut copies = Buffer::new(channels.len() * channel);
-        let c_padded = blocks * block;
-
-        let [o_h, o_w] = [height.source, width.source];
-        for map in 0..batch {
-            for row in (0..h).step_by(band) {
-                let count = band.min(h - row) * w;
-                let first = (map * groups + group) * c_out + channels.start;
-                let maps = grad_output[first * o_h * o_w..].chunks_exact(o_h * o_w);
-                for (map, copies) in maps.zip(copies.chunks_exact_mut(channel)) {
-                    copy_map(plan, map, row, band.min(h - row), copy, line, copies);
+        let channels = rows.start / problem.taps()..rows.end.div_ceil(problem.taps());
+        let offsets = operands.row_offsets(rows, channels.start);
+        let mut copies = Buffer::new(channels.len() * cut.channel_stride);
+        let output_plane = problem.output_plane();
+        for map in 0..problem.batch {
+            let first = (map * problem.groups + group) * problem.group_c_out() + channels.start;
+            let maps = operands.grad_output[first * output_plane..].chunks_exact(output_plane);
+            for row in (0..height).step_by(cut.band) {
+                let band = BandCopy {
+                    plan,
+                    first_row: row,
+                    rows: cut.band.min(height - row),
+                    line_stride: cut.line_stride,
+                    copy_stride: cut.copy_stride,
+                };
+                let to = copies.chunks_exact_mut(cut.channel_stride);
+                for (map, copies) in maps.clone().zip(to) {
+                    band.write(map, copies);
                 }
-                for b in 0..blocks {
-                    let position = ((group * blocks + b) * batch + map) * h * w + row * w;
-                    let source = &input[position * block..][..count * block];
-                    let vectors = (c_in - b * block).div_ceil(lanes).min(block / lanes);
-                    let starts = &[0, lanes][..vectors];
-                    let tiles = products.chunks_mut(sizes.rows * c_padded);
-                    for (products, rows) in tiles.zip(offsets.chunks(sizes.rows)) {
+                let positions = band.rows * width;
+                for block in 0..cut.blocks {
+                    let map = (group * cut.blocks + block) * problem.batch + map;
+                    let position = (map * height + row) * width;
+                    let source = &operands.input[position * cut.block..][..positions * cut.block];
+                    let channels = problem.group_c_in() - block * cut.block;
+                    let vectors = channels.div_ceil(cut.lanes).min(cut.block / cut.lanes);
+                    let starts = &[0, cut.lanes][..vectors];
+                    let tiles = sums.chunks_mut(cut.rows * cut.padded_channels());
+                    for (sums, rows) in tiles.zip(offsets.chunks(cut.rows)) {
                         let tile = Tile {
                             source,
                             weights: &copies,
                             rows,
-                            steps,
-                            range: 0..count,
+                            steps: &operands.steps,
+                            range: 0..positions,
                             begin: map == 0 && row == 0,
                         };
-                        tile.run(simd, starts, &mut products[b * block..], c_padded);
+                        let sums = &mut sums[block * cut.block..];
+                        tile.run(simd, starts, sums, cut.padded_channels());
                     }
                 }
             }
         }
+    }
+}
+
+impl<T: Element> Operands<'_, T> {
+    /// Where each row's values are in the copies of the output's gradient, which begin with channel
+    /// `first_channel`.
+    #[inline(always)]
+    fn row_offsets(&self, rows: Range<usize>, first_channel: usize) -> Vec<usize> {
+        let (cut, class) = (&self.cut, self.class);
+        let taps = class.taps.len();
+        let mut offsets = vec![0; taps];
+        for (tap, place) in class.phases[0].taps.iter().zip(&class.taps) {
+            let [y, x] = place.ahead;
+            offsets[*tap] = place.copy * cut.copy_stride + y * cut.line_stride + x;
+        }
+        rows.map(|row| (row / taps - first_channel) * cut.channel_stride + offsets[row % taps])
+            .collect()
     }
 }

@@ -1,10 +1,12 @@
 //! The weights of a pass, in the order in which its tiles read them.
 
 use crate::buffer::Buffer;
-use crate::cut::{self, Block, Channels};
+use crate::cut::{Cover, Cut};
+use crate::element::Element;
 use crate::plan::{Class, Plan};
 use crate::threads::Threads;
-use crate::tile::{Element, Step, Steps};
+use crate::tile::{Step, Steps};
+use crate::tuning::MIN_VALUES_PER_JOB;
 
 /// A class with its packed weights.
 pub(crate) struct Packed<T: Element> {
@@ -14,147 +16,146 @@ pub(crate) struct Packed<T: Element> {
     pub(crate) weights: Buffer<T>,
     /// Blocks of rows of a unit.
     pub(crate) blocks: usize,
+    /// Rows of a block, which are those of a tile.
+    pub(crate) rows: usize,
+    /// Values of a block of rows.
+    pub(crate) block_stride: usize,
     /// One for each channel of a source block and tap.
     pub(crate) steps: Steps,
     /// Where the vectors of a full band start in the source's lines.
     pub(crate) starts: Vec<usize>,
     /// From a line of the class's sums to the next.
-    pub(crate) line: usize,
-    /// Rows of a tile.
-    pub(crate) rows: usize,
+    pub(crate) line_stride: usize,
 }
 
 impl<T: Element> Packed<T> {
     /// The weights are yet to be packed.
-    pub(crate) fn new(
-        class: Class,
-        plan: &Plan,
-        channels: Channels,
-        block: &Block,
-        most_rows: usize,
-    ) -> Self {
-        let [height, width] = &plan.axes;
-        let all_rows = class.phases.len() * block.targets;
-        let blocks = all_rows.div_ceil(most_rows);
+    pub(crate) fn new(class: Class, plan: &Plan, cut: &Cut) -> Self {
+        let all_rows = class.phases.len() * cut.targets;
+        let blocks = all_rows.div_ceil(cut.registers.rows);
         let rows = all_rows.div_ceil(blocks);
-        let copy = (block.band + height.reach) * block.line;
-        let steps = (0..block.depth).flat_map(|channel| {
-            let taps = class.taps.iter().enumerate();
-            let count = class.taps.len();
-            taps.map(move |(i, (at, [y, x]))| Step {
-                source: channel * block.channel + at * copy + y * block.line + x,
-                weight: (channel * count + i) * rows,
-            })
-        });
-        let steps = Steps::new(steps.collect());
+        let block_stride = rows * plan.source.count * class.taps.len();
+        let units = plan.problem.groups * cut.target_blocks(plan);
 
-        let lines = block.band + class.lead[0];
-        let cells = width.cells + class.lead[1];
-        let (count, line) = cut::vectors(lines, cells, block.line, block.lanes);
-        let start = |vector: usize| match line == block.line {
-            true => vector * block.lanes,
-            false => vector * block.lanes / line * block.line + vector * block.lanes % line,
+        let lanes = cut.registers.lanes;
+        let lines = cut.band + class.lead[0];
+        let cells = plan.axes[1].cells + class.lead[1];
+        let cover = Cover::new(lines, cells, cut.line_stride, lanes);
+        let start = |vector: usize| {
+            let place = vector * lanes;
+            place / cover.line_stride * cut.line_stride + place % cover.line_stride
         };
-        let starts = (0..count).map(start).collect();
-        let units = channels.groups * channels.target.0.div_ceil(block.targets);
-        let size = rows * channels.source.0 * class.taps.len();
-        let weights = Buffer::new(units * blocks * size);
         Self {
+            steps: steps(&class, cut, rows),
+            starts: (0..cover.vectors).map(start).collect(),
+            line_stride: cover.line_stride,
+            weights: Buffer::new(units * blocks * block_stride),
             class,
-            weights,
             blocks,
-            steps,
-            starts,
-            line,
             rows,
+            block_stride,
         }
     }
 
     /// The vectors that cover `lines` lines.
     pub(crate) fn vectors(&self, lines: usize, cells: usize, lanes: usize) -> usize {
-        ((lines - 1) * self.line + cells).div_ceil(lanes)
+        ((lines - 1) * self.line_stride + cells).div_ceil(lanes)
     }
+}
+
+/// A step for each channel of a source block and tap.
+fn steps(class: &Class, cut: &Cut, rows: usize) -> Steps {
+    let mut steps = Vec::with_capacity(cut.depth * class.taps.len());
+    for channel in 0..cut.depth {
+        for place in &class.taps {
+            let [y, x] = place.ahead;
+            steps.push(Step {
+                source: channel * cut.channel_stride
+                    + place.copy * cut.copy_stride
+                    + y * cut.line_stride
+                    + x,
+                weight: steps.len() * rows,
+            });
+        }
+    }
+    Steps::new(steps)
 }
 
 /// Packs the classes' weights as [`Packed::weights`].
 pub(crate) fn pack<T: Element>(
     threads: Threads,
     classes: &mut [Packed<T>],
-    channels: Channels,
-    block: &Block,
+    plan: &Plan,
+    cut: &Cut,
     weight: &[T],
 ) {
     let mut jobs = Vec::new();
     for packed in classes {
         let (class, blocks, rows) = (&packed.class, packed.blocks, packed.rows);
-        let size = rows * channels.source.0 * class.taps.len();
-        let weights = packed.weights.chunks_exact_mut(size).enumerate();
-        jobs.extend(weights.map(|(i, packed)| Job {
+        let weights = packed.weights.chunks_exact_mut(packed.block_stride);
+        jobs.extend(weights.enumerate().map(|(index, packed)| Job {
             class,
             blocks,
             rows,
-            i,
+            index,
             packed,
         }));
     }
-    // As many at once as make a job worth a thread.
     let all: usize = jobs.iter().map(|job| job.packed.len()).sum();
-    let some = (jobs.len() * 16_384).div_ceil(all.max(1));
-    let jobs = jobs.chunks_mut(some.max(1));
+    let at_once = (jobs.len() * MIN_VALUES_PER_JOB).div_ceil(all.max(1));
+    let jobs = jobs.chunks_mut(at_once.max(1));
     threads.each(jobs, |jobs| {
-        jobs.iter_mut()
-            .for_each(|job| job.pack(channels, block, weight));
+        jobs.iter_mut().for_each(|job| job.pack(plan, cut, weight));
     });
 }
 
-/// Block of rows `i` of a class.
+/// One block of rows of a class.
 struct Job<'a, T> {
     class: &'a Class,
+    /// Blocks of rows of a unit.
     blocks: usize,
+    /// Rows of a block.
     rows: usize,
-    i: usize,
+    /// The index of this block among all units' blocks.
+    index: usize,
     packed: &'a mut [T],
 }
 
 impl<T: Element> Job<'_, T> {
-    fn pack(&mut self, channels: Channels, block: &Block, weight: &[T]) {
-        let (targets, target_stride) = channels.target;
-        let units = targets.div_ceil(block.targets);
-        let (unit, first_row) = (self.i / self.blocks, self.i % self.blocks * self.rows);
-        let (group, first) = (unit / units * channels.group, unit % units * block.targets);
+    fn pack(&mut self, plan: &Plan, cut: &Cut, weight: &[T]) {
+        let units = cut.target_blocks(plan);
+        let (unit, first_row) = (
+            self.index / self.blocks,
+            self.index % self.blocks * self.rows,
+        );
+        let first_target = unit % units * cut.targets;
+        let group = unit / units * plan.problem.group_weights();
 
-        // Where each row's kernel is in the first channel of the source, and its taps in a kernel.
         let phases = self.class.phases.len();
-        let row = |row: usize| {
-            let (target, phase) = (row / phases, row % phases);
-            let exists = target < block.targets && first + target < targets;
-            exists.then(|| (group + (first + target) * target_stride, phase))
-        };
-        let rows: Vec<_> = (first_row..first_row + self.rows).map(row).collect();
-        let taps = self.class.phases.iter().map(|phase| {
-            let taps = phase.taps.iter().map(|[y, x]| y * channels.columns + x);
-            taps.collect()
-        });
-        let taps: Vec<Vec<usize>> = taps.collect();
-
-        let size = self.class.taps.len() * self.rows;
-        for (r, row) in rows.iter().enumerate() {
-            let Some((kernel, phase)) = row else {
-                let row = self.packed[r..].iter_mut().step_by(self.rows);
+        let channel_values = self.class.taps.len() * self.rows;
+        for row in 0..self.rows {
+            let (target, phase) = (
+                (first_row + row) / phases,
+                &self.class.phases[(first_row + row) % phases],
+            );
+            if target >= cut.targets || first_target + target >= plan.target.count {
+                let row = self.packed[row..].iter_mut().step_by(self.rows);
                 row.for_each(|packed| *packed = T::default());
                 continue;
-            };
-            let kernels = weight[*kernel..].chunks(channels.source.1);
-            let packed = self.packed.chunks_exact_mut(size).zip(kernels);
-            let taps = &taps[*phase][..];
+            }
+            // The row's kernels, one for each channel of the source.
+            let first = group + (first_target + target) * plan.target.weight_stride;
+            let kernels = weight[first..].chunks(plan.source.weight_stride);
+            let packed = self.packed.chunks_exact_mut(channel_values).zip(kernels);
+            let taps = &phase.taps[..];
             match taps.len() {
-                1 => pack_row::<T, 1>(packed, r, self.rows, taps),
-                2 => pack_row::<T, 2>(packed, r, self.rows, taps),
-                4 => pack_row::<T, 4>(packed, r, self.rows, taps),
-                9 => pack_row::<T, 9>(packed, r, self.rows, taps),
-                16 => pack_row::<T, 16>(packed, r, self.rows, taps),
+                1 => pack_row::<T, 1>(packed, row, self.rows, taps),
+                2 => pack_row::<T, 2>(packed, row, self.rows, taps),
+                4 => pack_row::<T, 4>(packed, row, self.rows, taps),
+                9 => pack_row::<T, 9>(packed, row, self.rows, taps),
+                16 => pack_row::<T, 16>(packed, row, self.rows, taps),
                 _ => packed.for_each(|(packed, kernel)| {
-                    let packed = packed[r..].iter_mut().step_by(self.rows);
+                    let packed = packed[row..].iter_mut().step_by(self.rows);
                     packed
                         .zip(taps)
                         .for_each(|(packed, tap)| *packed = kernel[*tap]);
@@ -164,7 +165,7 @@ impl<T: Element> Job<'_, T> {
     }
 }
 
-/// Packs a row; a constant number of taps takes half the time.
+/// Packs a row. A constant number of taps takes half the time.
 #[inline(always)]
 fn pack_row<'a, T: Element, const N: usize>(
     packed: impl Iterator<Item = (&'a mut [T], &'a [T])>,

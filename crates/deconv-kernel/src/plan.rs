@@ -1,4 +1,4 @@
-//! Which taps meet which values: the plan of a pass, made from the problem alone.
+//! The plan of a pass: which taps meet which values, made from the sizes alone.
 //!
 //! The forward pass and the gradient of the input are the same computation. Both slide over a
 //! *source* map and write a *target* map:
@@ -7,87 +7,87 @@
 //! target[q * t + r] = sum over the taps of phase r  of  source[(q + shift) * s + plane] * tap
 //! ```
 //!
-//! Forward, the target is the output, its step `t` the stride, and `s = 1`. Backward, the target is
-//! the input's gradient, `t = 1`, and the source, the output's gradient, has the stride as its step
-//! `s`. The values `i * s + plane` of the source are one of its planes; in the plane, every tap is
-//! a constant shift. No inserted zero appears.
+//! Forward, the target is the output, its step `t` is the stride, and `s = 1`. Backward, the target
+//! is the gradient of the input, `t = 1`, and the source, the gradient of the output, has the
+//! stride as its step `s`. The values `i * s + plane` of the source are one of its *planes*; in a
+//! plane, every tap is a constant shift. No inserted zero appears.
+//!
+//! For a kernel `[a b c]` at stride 2 and no crop, one axis:
+//!
+//! ```text
+//! output     0    1    2    3    4        phase 0 (even places): taps c and a, at shifts 0 and -1
+//! x[0] *     c    b    a                  phase 1 (odd places):  tap  b,       at shift  0
+//! x[1] *               c    b    a
+//!
+//! y[2q]     = c * x[q] + a * x[q - 1]
+//! y[2q + 1] = b * x[q]
+//!
+//! gradient of the input: one phase; the gradient of the output has two planes, even and odd
+//! gx[q]     = c * even[q] + b * odd[q] + a * even[q + 1]
+//! ```
+//!
+//! Phases with the same planes at the same distances form a *class*: their weights become the rows
+//! of one matrix.
 
 use crate::problem::{Axis, Problem};
 
-/// The plan of a pass, per axis.
+/// The plan of a pass.
 pub(crate) struct Plan {
+    pub(crate) problem: Problem,
+    pub(crate) source: Channels,
+    pub(crate) target: Channels,
+    /// Height and width.
     pub(crate) axes: [AxisPlan; 2],
 }
 
-/// How a pass is planned.
+/// The channels of the source or the target.
 #[derive(Clone, Copy)]
-pub(crate) struct Layout {
-    /// Phases whose taps are the same but for a common shift share a class, so that few channels
-    /// still make a class of many rows.
-    pub(crate) merge: bool,
-    /// Columns have a copy for each shift, and so need no zeros between two lines.
-    pub(crate) split: bool,
+pub(crate) struct Channels {
+    /// How many a group has.
+    pub(crate) count: usize,
+    /// From a weight of one channel to the same weight of the next.
+    pub(crate) weight_stride: usize,
+}
+
+/// What a plan may do in two ways.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Choices {
+    /// Phases whose taps are the same but for a common shift share a class. Then even a few
+    /// channels make a class of many rows.
+    pub(crate) merge_phases: bool,
+    /// Columns have a copy for each shift, and need no zeros between two lines.
+    pub(crate) copy_shifts: bool,
 }
 
 impl Plan {
-    /// The input to the output.
-    pub(crate) fn forward(problem: &Problem, layout: Layout) -> Self {
-        let forward = |axis: &Axis, split| {
-            let (stride, kept) = (axis.stride, axis.kept());
-            let phases = (0..stride.min(kept.len())).map(|phase| {
-                let place = (phase + axis.crop_begin) as isize;
-                let taps = taps(axis).filter_map(|(tap, at)| {
-                    let (ahead, step) = (place - at as isize, stride as isize);
-                    let meets = ahead.rem_euclid(step) == 0;
-                    meets.then(|| Tap {
-                        tap,
-                        plane: 0,
-                        shift: ahead.div_euclid(step),
-                    })
-                });
-                RawPhase {
-                    phase,
-                    cells: (kept.len() - phase).div_ceil(stride),
-                    taps: taps.collect(),
-                }
-            });
-            let ends = [(axis.input, 1), (axis.output, stride)];
-            AxisPlan::new(ends, phases.collect(), Layout { split, ..layout })
-        };
+    /// From the input to the output.
+    pub(crate) fn forward(problem: &Problem, choices: Choices) -> Self {
+        let (source, target) = channels(problem);
         let [height, width] = &problem.axes;
         Self {
-            axes: [forward(height, false), forward(width, layout.split)],
+            problem: *problem,
+            source,
+            target,
+            axes: [
+                AxisPlan::forward(height, choices.for_height()),
+                AxisPlan::forward(width, choices),
+            ],
         }
     }
 
-    /// The output's gradient to the input's gradient: one phase; for `split`, see [`Layout`].
-    pub(crate) fn grad_input(problem: &Problem, split: bool) -> Self {
-        let grad_input = |axis: &Axis, split| {
-            let stride = axis.stride as isize;
-            let taps = taps(axis).map(|(tap, at)| {
-                let place = at as isize - axis.crop_begin as isize;
-                let (shift, plane) = (place.div_euclid(stride), place.rem_euclid(stride));
-                Tap {
-                    tap,
-                    plane: plane as usize,
-                    shift,
-                }
-            });
-            let ends = [(axis.output, axis.stride), (axis.input, 1)];
-            let phases = vec![RawPhase {
-                phase: 0,
-                cells: axis.input,
-                taps: taps.collect(),
-            }];
-            let layout = Layout {
-                merge: false,
-                split,
-            };
-            AxisPlan::new(ends, phases, layout)
-        };
+    /// From the gradient of the output to the gradient of the input. There is one phase, so nothing
+    /// to merge.
+    pub(crate) fn grad_input(problem: &Problem, choices: Choices) -> Self {
+        let (target, source) = channels(problem);
         let [height, width] = &problem.axes;
         Self {
-            axes: [grad_input(height, false), grad_input(width, split)],
+            problem: *problem,
+            source,
+            target,
+            axes: [
+                AxisPlan::grad_input(height, choices.for_height()),
+                AxisPlan::grad_input(width, choices),
+            ],
         }
     }
 
@@ -95,24 +95,71 @@ impl Plan {
     pub(crate) fn classes(&self) -> Vec<Class> {
         let [height, width] = &self.axes;
         pairs(&height.classes, &width.classes, |y, x| {
-            Class::new(y, x, height.copies.len())
+            Class::new(y, x, height.copies.len(), self.problem.axes[1].kernel)
         })
     }
+
+    /// Copies of one source channel.
+    pub(crate) fn copies(&self) -> usize {
+        let [height, width] = &self.axes;
+        height.copies.len() * width.copies.len()
+    }
+
+    /// Values of one channel's source map.
+    pub(crate) fn source_plane(&self) -> usize {
+        let [height, width] = &self.axes;
+        height.source.length * width.source.length
+    }
+
+    /// Values of one channel's target map.
+    pub(crate) fn target_plane(&self) -> usize {
+        let [height, width] = &self.axes;
+        height.target.length * width.target.length
+    }
+}
+
+impl Choices {
+    /// Lines of a copy lie one after the other, so rows need no copies of their own.
+    fn for_height(self) -> Self {
+        Self {
+            copy_shifts: false,
+            ..self
+        }
+    }
+}
+
+/// The input's channels and the output's.
+fn channels(problem: &Problem) -> (Channels, Channels) {
+    let input = Channels {
+        count: problem.group_c_in(),
+        weight_stride: problem.taps(),
+    };
+    let output = Channels {
+        count: problem.group_c_out(),
+        weight_stride: problem.group_c_in() * problem.taps(),
+    };
+    (input, output)
 }
 
 /// One axis of a [`Plan`].
 pub(crate) struct AxisPlan {
-    pub(crate) source: usize,
-    pub(crate) source_step: usize,
-    pub(crate) target: usize,
-    pub(crate) target_step: usize,
-    /// The copies of the source that the taps read.
+    pub(crate) source: Line,
+    pub(crate) target: Line,
+    /// The copies of the source that the taps read, in order.
     pub(crate) copies: Vec<Copied>,
     /// The most values that a phase has: `q` is below it.
     pub(crate) cells: usize,
     /// `cells` of the target are computed from `cells + reach` of a copy.
     pub(crate) reach: usize,
     pub(crate) classes: Vec<AxisClass>,
+}
+
+/// The source or the target on one axis.
+#[derive(Clone, Copy)]
+pub(crate) struct Line {
+    pub(crate) length: usize,
+    /// The distance of two neighbours in a plane of the source or a phase of the target.
+    pub(crate) step: usize,
 }
 
 /// A copy of the source: place `q` holds value `(q + shift) * s + plane`, zero where there is none.
@@ -124,11 +171,19 @@ pub(crate) struct Copied {
 
 /// Phases with the same taps but for a common shift, their `lead`.
 pub(crate) struct AxisClass {
-    /// Each tap as a place in the source: the index of a copy, and how far ahead in it.
-    pub(crate) taps: Vec<(usize, usize)>,
+    pub(crate) taps: Vec<AxisPlace>,
     pub(crate) phases: Vec<Phase>,
     /// The largest lead of a phase.
     pub(crate) lead: usize,
+}
+
+/// Where a tap of a class reads the source.
+#[derive(Clone, Copy)]
+pub(crate) struct AxisPlace {
+    /// The index of a copy.
+    pub(crate) copy: usize,
+    /// How far ahead in it.
+    pub(crate) ahead: usize,
 }
 
 /// The places `q * step + phase` of the target. Cell `q` stands at `q + lead` in its class.
@@ -157,93 +212,72 @@ struct RawPhase {
     taps: Vec<Tap>,
 }
 
+/// Phases that form a class.
+struct PhaseGroup {
+    /// The lowest shift of a phase's first tap.
+    shift: isize,
+    phases: Vec<RawPhase>,
+}
+
 impl AxisPlan {
-    /// `ends` are the length and the step of the source and of the target.
-    fn new(ends: [(usize, usize); 2], phases: Vec<RawPhase>, layout: Layout) -> Self {
-        let phases: Vec<_> = phases
-            .into_iter()
-            .filter(|phase| !phase.taps.is_empty())
+    /// A phase for each place of the output below the stride.
+    fn forward(axis: &Axis, choices: Choices) -> Self {
+        let (stride, kept) = (axis.stride, axis.kept().len());
+        let phases = (0..stride.min(kept)).map(|phase| RawPhase {
+            phase,
+            cells: (kept - phase).div_ceil(stride),
+            taps: forward_taps(axis, phase),
+        });
+        let source = Line {
+            length: axis.input,
+            step: 1,
+        };
+        let target = Line {
+            length: axis.output,
+            step: stride,
+        };
+        Self::new(source, target, phases.collect(), choices)
+    }
+
+    /// One phase, which reads a plane of the source for each tap below the stride.
+    fn grad_input(axis: &Axis, choices: Choices) -> Self {
+        let stride = axis.stride as isize;
+        let taps = full_map_places(axis).map(|(tap, at)| {
+            let place = at as isize - axis.crop_begin as isize;
+            Tap {
+                tap,
+                plane: place.rem_euclid(stride) as usize,
+                shift: place.div_euclid(stride),
+            }
+        });
+        let phase = RawPhase {
+            phase: 0,
+            cells: axis.input,
+            taps: taps.collect(),
+        };
+        let source = Line {
+            length: axis.output,
+            step: axis.stride,
+        };
+        let target = Line {
+            length: axis.input,
+            step: 1,
+        };
+        Self::new(source, target, vec![phase], choices)
+    }
+
+    fn new(source: Line, target: Line, phases: Vec<RawPhase>, choices: Choices) -> Self {
+        let groups = group_phases(phases, choices.merge_phases);
+        let copies = list_copies(&groups, choices.copy_shifts);
+        let classes: Vec<AxisClass> = groups
+            .iter()
+            .map(|group| place_taps(group, &copies))
             .collect();
-
-        // Members of a class have the same planes, at the same distances.
-        let form = |taps: &[Tap]| -> Vec<(usize, isize)> {
-            taps.iter()
-                .map(|tap| (tap.plane, tap.shift - taps[0].shift))
-                .collect()
-        };
-        let mut members: Vec<Vec<&RawPhase>> = Vec::new();
-        for phase in &phases {
-            let joins = |class: &&mut Vec<&RawPhase>| {
-                let (taps, others) = (&phase.taps, &class[0].taps);
-                form(taps) == form(others) && (layout.merge || taps[0].shift == others[0].shift)
-            };
-            match members.iter_mut().find(joins) {
-                Some(class) => class.push(phase),
-                None => members.push(vec![phase]),
-            }
-        }
-
-        // The place of a tap: the lowest of its phases' shifts.
-        let first = |class: &[&RawPhase]| {
-            class
-                .iter()
-                .map(|phase| phase.taps[0].shift)
-                .min()
-                .unwrap_or(0)
-        };
-        let places = |class: &[&RawPhase]| -> Vec<Copied> {
-            let first = first(class);
-            let form = form(&class[0].taps).into_iter();
-            form.map(|(plane, distance)| Copied {
-                plane,
-                shift: first + distance,
-            })
-            .collect()
-        };
-        let mut copies: Vec<Copied> = members.iter().flat_map(|class| places(class)).collect();
-        let low = copies.iter().map(|copy| copy.shift).min().unwrap_or(0);
-        let copy_of = |place: Copied| match layout.split {
-            true => place,
-            false => Copied {
-                shift: low,
-                ..place
-            },
-        };
-        copies.iter_mut().for_each(|copy| *copy = copy_of(*copy));
-        copies.sort_unstable();
-        copies.dedup();
-
-        let class = |members: &Vec<&RawPhase>| {
-            let first = first(members);
-            let tap = |place: Copied| {
-                let copy = copies.binary_search(&copy_of(place)).unwrap_or(0);
-                (copy, (place.shift - copies[copy].shift) as usize)
-            };
-            let phase = |raw: &RawPhase| Phase {
-                phase: raw.phase,
-                lead: (raw.taps[0].shift - first) as usize,
-                cells: raw.cells,
-                taps: raw.taps.iter().map(|tap| tap.tap).collect(),
-            };
-            let phases: Vec<Phase> = members.iter().map(|member| phase(member)).collect();
-            AxisClass {
-                taps: places(members).into_iter().map(tap).collect(),
-                lead: phases.iter().map(|phase| phase.lead).max().unwrap_or(0),
-                phases,
-            }
-        };
-        let classes: Vec<AxisClass> = members.iter().map(class).collect();
-        let reach = |class: &AxisClass| {
-            let ahead = class.taps.iter().map(|tap| tap.1).max().unwrap_or(0);
-            ahead + class.lead
-        };
-        let [(source, source_step), (target, target_step)] = ends;
+        let phases = groups.iter().flat_map(|group| &group.phases);
         Self {
             source,
-            source_step,
             target,
-            target_step,
-            cells: phases.iter().map(|phase| phase.cells).max().unwrap_or(0),
+            cells: phases.map(|phase| phase.cells).max().unwrap_or(0),
             reach: classes.iter().map(reach).max().unwrap_or(0),
             copies,
             classes,
@@ -252,18 +286,132 @@ impl AxisPlan {
 }
 
 /// The kernel's taps: their index, and where value 0 times the tap belongs in the full map. The
-/// convolution turns the kernel, so that the last tap comes first.
-fn taps(axis: &Axis) -> impl Iterator<Item = (usize, usize)> + '_ {
+/// convolution turns the kernel, so the last tap comes first.
+fn full_map_places(axis: &Axis) -> impl Iterator<Item = (usize, usize)> + '_ {
     let kernel = axis.kernel;
     (0..kernel).map(move |place| (kernel - 1 - place, place * axis.dilation))
 }
 
+/// The taps that reach one phase of the output.
+fn forward_taps(axis: &Axis, phase: usize) -> Vec<Tap> {
+    let (place, stride) = ((phase + axis.crop_begin) as isize, axis.stride as isize);
+    let mut taps = Vec::new();
+    for (tap, at) in full_map_places(axis) {
+        let ahead = place - at as isize;
+        if ahead.rem_euclid(stride) == 0 {
+            taps.push(Tap {
+                tap,
+                plane: 0,
+                shift: ahead.div_euclid(stride),
+            });
+        }
+    }
+    taps
+}
+
+/// Sorts phases into groups with the same planes at the same distances, and, unless they may be
+/// merged, at the same shift. Phases without a tap are dropped: they are zeros.
+fn group_phases(phases: Vec<RawPhase>, merge: bool) -> Vec<PhaseGroup> {
+    let mut groups: Vec<PhaseGroup> = Vec::new();
+    for phase in phases {
+        let Some(first) = phase.taps.first() else {
+            continue;
+        };
+        let shift = first.shift;
+        let joins = |group: &&mut PhaseGroup| {
+            same_form(&phase.taps, &group.phases[0].taps) && (merge || shift == group.shift)
+        };
+        if let Some(group) = groups.iter_mut().find(joins) {
+            group.shift = group.shift.min(shift);
+            group.phases.push(phase);
+        } else {
+            groups.push(PhaseGroup {
+                shift,
+                phases: vec![phase],
+            });
+        }
+    }
+    groups
+}
+
+/// Whether two phases read the same planes at the same distances.
+fn same_form(a: &[Tap], b: &[Tap]) -> bool {
+    let distance = b[0].shift - a[0].shift;
+    a.len() == b.len()
+        && a.iter()
+            .zip(b)
+            .all(|(a, b)| a.plane == b.plane && a.shift + distance == b.shift)
+}
+
+impl PhaseGroup {
+    /// What each tap reads for the phase of the lowest shift.
+    fn reads(&self) -> impl Iterator<Item = Copied> + '_ {
+        let taps = &self.phases[0].taps;
+        taps.iter().map(|tap| Copied {
+            plane: tap.plane,
+            shift: tap.shift - taps[0].shift + self.shift,
+        })
+    }
+}
+
+/// The copies that the taps read, in order: one for each plane, from the lowest shift on; or one for
+/// each plane and shift.
+fn list_copies(groups: &[PhaseGroup], copy_shifts: bool) -> Vec<Copied> {
+    let mut copies: Vec<Copied> = groups.iter().flat_map(PhaseGroup::reads).collect();
+    if !copy_shifts {
+        let lowest = copies.iter().map(|copy| copy.shift).min().unwrap_or(0);
+        copies.iter_mut().for_each(|copy| copy.shift = lowest);
+    }
+    copies.sort_unstable();
+    copies.dedup();
+    copies
+}
+
+/// Finds each tap's place in the copies.
+fn place_taps(group: &PhaseGroup, copies: &[Copied]) -> AxisClass {
+    let place = |read: Copied| {
+        // The last copy of the plane that begins no later than the tap reads.
+        let copy = copies.partition_point(|copy| *copy <= read) - 1;
+        AxisPlace {
+            copy,
+            ahead: (read.shift - copies[copy].shift) as usize,
+        }
+    };
+    let phase = |raw: &RawPhase| Phase {
+        phase: raw.phase,
+        lead: (raw.taps[0].shift - group.shift) as usize,
+        cells: raw.cells,
+        taps: raw.taps.iter().map(|tap| tap.tap).collect(),
+    };
+    let phases: Vec<Phase> = group.phases.iter().map(phase).collect();
+    AxisClass {
+        taps: group.reads().map(place).collect(),
+        lead: phases.iter().map(|phase| phase.lead).max().unwrap_or(0),
+        phases,
+    }
+}
+
+/// How far ahead of its cell a class reads.
+fn reach(class: &AxisClass) -> usize {
+    let ahead = class.taps.iter().map(|place| place.ahead).max();
+    ahead.unwrap_or(0) + class.lead
+}
+
 /// A class of both axes: what one packed weight matrix computes.
 pub(crate) struct Class {
-    /// The places of the taps in the source: the index of a copy, and how far ahead on each axis.
-    pub(crate) taps: Vec<(usize, [usize; 2])>,
+    pub(crate) taps: Vec<Place>,
     pub(crate) phases: Vec<ClassPhase>,
+    /// The largest lead of a phase, by axis.
     pub(crate) lead: [usize; 2],
+}
+
+/// Where a tap of a class reads the source.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    /// The index of a copy. Those of one column are neighbours.
+    pub(crate) copy: usize,
+    /// How far ahead in it, by axis.
+    pub(crate) ahead: [usize; 2],
 }
 
 /// A phase of both axes.
@@ -271,20 +419,22 @@ pub(crate) struct ClassPhase {
     pub(crate) phase: [usize; 2],
     pub(crate) lead: [usize; 2],
     pub(crate) cells: [usize; 2],
-    /// Row and column of the kernel's taps, one for each of the class's.
-    pub(crate) taps: Vec<[usize; 2]>,
+    /// The kernel's taps by their index in `[k_h, k_w]`, one for each of the class's.
+    pub(crate) taps: Vec<usize>,
 }
 
 impl Class {
-    /// Copies are counted by columns first, so that those of one column are neighbours.
-    fn new(y: &AxisClass, x: &AxisClass, y_copies: usize) -> Self {
+    fn new(y: &AxisClass, x: &AxisClass, y_copies: usize, kernel_columns: usize) -> Self {
         Self {
-            taps: pairs(&y.taps, &x.taps, |y, x| (x.0 * y_copies + y.0, [y.1, x.1])),
+            taps: pairs(&y.taps, &x.taps, |y, x| Place {
+                copy: x.copy * y_copies + y.copy,
+                ahead: [y.ahead, x.ahead],
+            }),
             phases: pairs(&y.phases, &x.phases, |y, x| ClassPhase {
                 phase: [y.phase, x.phase],
                 lead: [y.lead, x.lead],
                 cells: [y.cells, x.cells],
-                taps: pairs(&y.taps, &x.taps, |y, x| [*y, *x]),
+                taps: pairs(&y.taps, &x.taps, |y, x| y * kernel_columns + x),
             }),
             lead: [y.lead, x.lead],
         }

@@ -6,14 +6,12 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::buffer::Buffer;
-use crate::copies::copy_map;
-use crate::plan::Plan;
+use crate::copies::BandCopy;
+use crate::element::Element;
+use crate::plan::{Choices, Plan};
 use crate::problem::Problem;
 use crate::threads::Threads;
-use crate::tile::Element;
-
-/// Values of a copy that are multiplied at once.
-const BAND: usize = 2048;
+use crate::tuning::SCALAR_PRODUCT_VALUES;
 
 /// Computes the gradient of the weight, `[c_out, c_in / groups, k_h, k_w]`.
 pub(crate) fn grad_weight<T: Element>(
@@ -23,21 +21,23 @@ pub(crate) fn grad_weight<T: Element>(
     input: &[T],
     grad_output: &[T],
 ) -> Vec<T> {
-    let plan = Plan::grad_input(problem, false);
-    let [_, c_in, k_h, k_w] = problem.weight_shape();
+    let plan = Plan::grad_input(problem, Choices::default());
     let mut grad = vec![T::default(); problem.weight_shape().iter().product()];
-    let channels = grad.chunks_exact_mut(c_in * k_h * k_w).enumerate();
-    threads.each_with(channels, Copies::default, |copies, (channel, grad)| {
-        arch.dispatch(Products {
-            problem,
-            plan: &plan,
-            input,
-            grad_output,
-            channel,
-            copies,
-            grad,
-        });
-    });
+    let channels = grad.chunks_exact_mut(problem.group_c_in() * problem.taps());
+    threads.each_with(
+        channels.enumerate(),
+        Copies::default,
+        |copies, (channel, grad)| {
+            arch.dispatch(Products {
+                plan: &plan,
+                input,
+                grad_output,
+                channel,
+                copies,
+                grad,
+            });
+        },
+    );
     grad
 }
 
@@ -48,9 +48,8 @@ struct Copies<T: Element> {
     grad_output: Buffer<T>,
 }
 
-/// The gradients of one output channel's weights, `[c_in, k_h, k_w]`.
+/// The gradients of one output channel's weights, `[c_in / groups, k_h, k_w]`.
 struct Products<'a, 't, T: Element> {
-    problem: &'a Problem,
     plan: &'a Plan,
     input: &'a [T],
     grad_output: &'a [T],
@@ -65,7 +64,6 @@ impl<T: Element> WithSimd for Products<'_, '_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let Self {
-            problem,
             plan,
             input,
             grad_output,
@@ -73,50 +71,50 @@ impl<T: Element> WithSimd for Products<'_, '_, T> {
             copies,
             grad,
         } = self;
-        let [c_out, c_in, k_h, k_w] = problem.weight_shape();
-        let group = channel / (c_out / problem.groups);
-        let [height, width] = &plan.axes;
-        let [h, w] = problem.axes.map(|axis| axis.input);
+        let problem = &plan.problem;
+        let (c_in, taps) = (problem.group_c_in(), problem.taps());
+        let group = channel / problem.group_c_out();
+        let [height, width] = [problem.axes[0].input, problem.axes[1].input];
         let classes = plan.classes();
         let Some(class) = classes.first() else { return };
 
-        let line = width.cells + width.reach;
-        let band = (BAND / line).clamp(1, h);
-        let copy = (band + height.reach) * line;
-        let length = height.copies.len() * width.copies.len() * copy;
+        let line_stride = width + plan.axes[1].reach;
+        let most_rows = (SCALAR_PRODUCT_VALUES / line_stride).clamp(1, height);
+        let copy_stride = (most_rows + plan.axes[0].reach) * line_stride;
+        let length = plan.copies() * copy_stride;
         if copies.grad_output.len() < length {
-            copies.input = Buffer::new(band * line);
+            copies.input = Buffer::new(most_rows * line_stride);
             copies.input.fill(T::default());
             copies.grad_output = Buffer::new(length);
         }
 
-        let [o_h, o_w] = [height.source, width.source];
+        let (input_plane, output_plane) = (problem.input_plane(), problem.output_plane());
         for map in 0..problem.batch {
-            let first = (map * c_out + channel) * o_h * o_w;
-            let grad_output = &grad_output[first..][..o_h * o_w];
-            for row in (0..h).step_by(band) {
-                let rows = band.min(h - row);
-                copy_map(
+            let first = (map * problem.c_out + channel) * output_plane;
+            let grad_output = &grad_output[first..][..output_plane];
+            for row in (0..height).step_by(most_rows) {
+                let band = BandCopy {
                     plan,
-                    grad_output,
-                    row,
-                    rows,
-                    copy,
-                    line,
-                    &mut copies.grad_output,
-                );
+                    first_row: row,
+                    rows: most_rows.min(height - row),
+                    line_stride,
+                    copy_stride,
+                };
+                band.write(grad_output, &mut copies.grad_output);
                 for c in 0..c_in {
-                    let first = ((map * problem.groups + group) * c_in + c) * h * w;
-                    let lines = input[first + row * w..].chunks_exact(w).take(rows);
-                    for (to, from) in copies.input.chunks_exact_mut(line).zip(lines) {
-                        to[..w].copy_from_slice(from);
+                    let first = ((map * problem.groups + group) * c_in + c) * input_plane;
+                    let lines = input[first + row * width..].chunks_exact(width);
+                    let to = copies.input.chunks_exact_mut(line_stride);
+                    for (to, from) in to.zip(lines.take(band.rows)) {
+                        to[..width].copy_from_slice(from);
                     }
                     // The last line's zeros are no part of it.
-                    let input = &copies.input[..rows * line - (line - w)];
-                    let grad = &mut grad[c * k_h * k_w..];
-                    for ((at, [y, x]), [a, b]) in class.taps.iter().zip(&class.phases[0].taps) {
-                        let grad_output = &copies.grad_output[at * copy + y * line + x..];
-                        grad[a * k_w + b] += scalar_product(input, grad_output);
+                    let input = &copies.input[..(band.rows - 1) * line_stride + width];
+                    let grad = &mut grad[c * taps..];
+                    for (place, tap) in class.taps.iter().zip(&class.phases[0].taps) {
+                        let [y, x] = place.ahead;
+                        let first = place.copy * copy_stride + y * line_stride + x;
+                        grad[*tap] += scalar_product(input, &copies.grad_output[first..]);
                     }
                 }
             }
@@ -129,18 +127,15 @@ impl<T: Element> WithSimd for Products<'_, '_, T> {
 fn scalar_product<T: Element>(a: &[T], b: &[T]) -> T {
     let b = &b[..a.len()];
     let mut sums = [T::default(); 64];
-    let ([whole_a, whole_b], [rest_a, rest_b]) = {
-        let (a, b) = (a.chunks_exact(64), b.chunks_exact(64));
-        ([a.clone(), b.clone()], [a.remainder(), b.remainder()])
-    };
+    let (whole_a, whole_b) = (a.chunks_exact(64), b.chunks_exact(64));
+    let mut sum = T::default();
+    for (a, b) in whole_a.remainder().iter().zip(whole_b.remainder()) {
+        sum += *a * *b;
+    }
     for (a, b) in whole_a.zip(whole_b) {
         for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
             *sum += *a * *b;
         }
     }
-    let rest = rest_a
-        .iter()
-        .zip(rest_b)
-        .fold(T::default(), |sum, (a, b)| sum + *a * *b);
-    sums.into_iter().fold(rest, |sum, next| sum + next)
+    sums.into_iter().fold(sum, |sum, next| sum + next)
 }

@@ -1,80 +1,45 @@
-//! The kernels against two loops over everything in f64, on drawn geometries; with whole numbers,
-//! so that results are compared with `==`.
+//! The kernels against plain loops over everything in `f64`, on random sizes. The numbers are whole,
+//! so results are compared with `==`.
 
 use pulp::Arch;
 use rayon::ThreadPool;
 
-use crate::{Axis, Problem};
-use crate::{Element, Threads, correlate, direct, grad_weight, scalar_products};
+use crate::draw::Draw;
+use crate::threads::Threads;
+use crate::{Axis, Element, Problem};
+use crate::{direct, grad_weight, pass, scalar_products};
 
-/// Numbers that look drawn (splitmix64: Steele, Lea and Flood, OOPSLA 2014).
-struct Draw(u64);
-
-impl Draw {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-
-    fn pick<const N: usize>(&mut self, from: [usize; N]) -> usize {
-        from[self.below(N)]
-    }
-
-    fn whole_numbers(&mut self, count: usize) -> Vec<f64> {
-        (0..count).map(|_| self.below(7) as f64 - 3.0).collect()
-    }
-
-    /// Sizes about the edges of tiles and blocks, and any crop.
-    fn problem(&mut self) -> Problem {
-        let groups = self.pick([1, 1, 1, 2, 3]);
-        let wide = self.below(4) == 0;
-        let [c_in, c_out] = [0, 1].map(|_| {
-            let channels = if wide {
-                self.pick([1, 7, 13, 33, 70])
-            } else {
-                1 + self.below(5)
-            };
-            groups * channels
-        });
-        Problem {
-            batch: 1 + self.below(3),
-            groups,
-            c_in,
-            c_out,
-            axes: [0, 1].map(|_| self.axis(wide)),
-        }
-    }
-
-    fn axis(&mut self, wide: bool) -> Axis {
-        let input = if wide {
-            1 + self.below(6)
-        } else {
-            self.pick([1, 2, 3, 5, 8, 15, 16, 17, 33])
-        };
+/// Random sizes and a random crop.
+fn random_problem(draw: &mut Draw) -> Problem {
+    let sizes = draw.sizes();
+    let axes = sizes.axes.map(|sizes| {
         let axis = Axis {
-            input,
-            kernel: 1 + self.below(5),
-            stride: 1 + self.below(4),
-            dilation: 1 + self.below(3),
+            input: sizes.input,
+            kernel: sizes.kernel,
+            stride: sizes.stride,
+            dilation: sizes.dilation,
             crop_begin: 0,
             output: 1,
         };
-        let crop_begin = self.below(axis.full().min(6));
-        // At the end some values are cropped, none, or zeros are appended.
-        let longest = axis.full() - crop_begin + axis.stride.max(axis.dilation) - 1;
-        let output = longest - self.below(longest.min(9));
-        Axis {
-            crop_begin,
-            output,
-            ..axis
-        }
+        random_crop(draw, axis)
+    });
+    Problem {
+        batch: sizes.batch,
+        groups: sizes.groups,
+        c_in: sizes.c_in,
+        c_out: sizes.c_out,
+        axes,
+    }
+}
+
+/// At the end some values are cropped, none, or zeros are appended.
+fn random_crop(draw: &mut Draw, axis: Axis) -> Axis {
+    let crop_begin = draw.below(axis.full().min(6));
+    let longest = axis.full() - crop_begin + axis.stride.max(axis.dilation) - 1;
+    Axis {
+        crop_begin,
+        output: longest - draw.below(longest.min(9)),
+        ..axis
     }
 }
 
@@ -119,8 +84,8 @@ struct Case {
 }
 
 impl Case {
-    fn draw(draw: &mut Draw) -> Self {
-        let problem = draw.problem();
+    fn random(draw: &mut Draw) -> Self {
+        let problem = random_problem(draw);
         let [input, weight, grad_output] = [
             problem.input_shape(),
             problem.weight_shape(),
@@ -158,8 +123,8 @@ impl Case {
         let [input, weight] = [&self.input, &self.weight].map(|values| numbers(values));
         let [bias, grad_output] = [&self.bias, &self.grad_output].map(|values| numbers(values));
         let got = [
-            correlate::forward(arch, threads, problem, &input, &weight, Some(&bias)),
-            correlate::grad_input(arch, threads, problem, &weight, &grad_output),
+            pass::forward(arch, threads, problem, &input, &weight, Some(&bias)),
+            pass::grad_input(arch, threads, problem, &weight, &grad_output),
             grad_weight::grad_weight(arch, threads, problem, &input, &grad_output),
         ];
         let products = scalar_products::grad_weight(arch, threads, problem, &input, &grad_output);
@@ -209,11 +174,11 @@ fn pool(threads: usize) -> ThreadPool {
 }
 
 #[test]
-fn every_kernel_is_exact_on_drawn_geometries() {
+fn every_kernel_is_exact_on_random_sizes() {
     let pools = [pool(1), pool(3)];
-    let mut draw = Draw(1);
+    let mut draw = Draw::new(1);
     for i in 0..3_000 {
-        let case = Case::draw(&mut draw);
+        let case = Case::random(&mut draw);
         pools[i % 2].install(|| {
             for arch in archs() {
                 case.check::<f32>(arch, |value| value as f32);
@@ -262,7 +227,7 @@ fn same(input: usize, kernel: usize, stride: usize, dilation: usize) -> Axis {
 
 #[test]
 fn a_number_that_is_not_finite_reaches_its_own_results_alone() {
-    let mut draw = Draw(2);
+    let mut draw = Draw::new(2);
     for problem in large_problems() {
         let shapes = [
             problem.input_shape(),
@@ -299,7 +264,7 @@ fn a_number_that_is_not_finite_reaches_its_own_results_alone() {
 
 #[test]
 fn results_are_the_same_to_the_last_bit_on_any_number_of_threads() {
-    let mut draw = Draw(3);
+    let mut draw = Draw::new(3);
     for problem in large_problems() {
         let shapes = [
             problem.input_shape(),
@@ -308,8 +273,8 @@ fn results_are_the_same_to_the_last_bit_on_any_number_of_threads() {
         ];
         let [input, weight, grad_output] = shapes.map(|shape| -> Vec<f32> {
             // No whole numbers: any other order of a sum would show.
-            let fraction = |_| (draw.next() >> 40) as f32 / (1 << 24) as f32 - 0.5;
-            (0..shape.iter().product()).map(fraction).collect()
+            let fractions = draw.fractions(shape.iter().product());
+            fractions.into_iter().map(|value| value as f32).collect()
         });
         for arch in archs() {
             let results = |threads: usize| {
@@ -318,8 +283,8 @@ fn results_are_the_same_to_the_last_bit_on_any_number_of_threads() {
                     let threads = Threads::all();
                     let (x, w, g) = (&input, &weight, &grad_output);
                     [
-                        bits(correlate::forward(arch, threads, &problem, x, w, None)),
-                        bits(correlate::grad_input(arch, threads, &problem, w, g)),
+                        bits(pass::forward(arch, threads, &problem, x, w, None)),
+                        bits(pass::grad_input(arch, threads, &problem, w, g)),
                         bits(grad_weight::grad_weight(arch, threads, &problem, x, g)),
                         bits(scalar_products::grad_weight(arch, threads, &problem, x, g)),
                     ]

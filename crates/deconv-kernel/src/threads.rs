@@ -10,24 +10,19 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-/// Microseconds that a thread stays awake after the last call.
-const AWAKE: u64 = 1_000;
-/// Looks of the caller before it sleeps until the others have ended: about 100 microseconds.
-const LOOKS: usize = 5_000;
-
-/// Operations for fewer of which to share costs more than it saves.
-const MANY: usize = 1 << 21;
+use crate::tuning::{AWAKE_MICROSECONDS, LOOKS_BEFORE_SLEEP, MIN_SHARED_MULADDS};
 
 /// How many threads a call takes.
 #[derive(Clone, Copy)]
 pub(crate) struct Threads(usize);
 
 impl Threads {
-    /// As many as so many operations are worth.
-    pub(crate) fn worth(operations: usize) -> Self {
-        match operations {
-            ..MANY => Self(1),
-            _ => Self::all(),
+    /// As many as so many multiply-adds are worth.
+    pub(crate) fn worth(muladds: usize) -> Self {
+        if muladds < MIN_SHARED_MULADDS {
+            Self(1)
+        } else {
+            Self::all()
         }
     }
 
@@ -79,7 +74,7 @@ impl Threads {
                 });
             }
             work();
-            for look in 0..LOOKS {
+            for look in 0..LOOKS_BEFORE_SLEEP {
                 if working.load(Ordering::Acquire) == 0 {
                     break;
                 }
@@ -94,7 +89,7 @@ fn keep_awake(threads: usize) {
     static END: AtomicU64 = AtomicU64::new(0);
     static THREADS: AtomicUsize = AtomicUsize::new(0);
 
-    END.fetch_max(microseconds() + AWAKE, Ordering::Relaxed);
+    END.fetch_max(microseconds() + AWAKE_MICROSECONDS, Ordering::Relaxed);
     while THREADS.load(Ordering::Relaxed) < threads {
         THREADS.fetch_add(1, Ordering::Relaxed);
         rayon::spawn(|| {
@@ -114,9 +109,10 @@ fn keep_awake(threads: usize) {
 /// Between two looks: now and then the processor goes to another thread that waits for it, which may
 /// be the one that is looked for.
 fn pause(look: usize) {
-    match look % 64 {
-        63 => std::thread::yield_now(),
-        _ => spin_loop(),
+    if look % 64 == 63 {
+        std::thread::yield_now();
+    } else {
+        spin_loop();
     }
 }
 

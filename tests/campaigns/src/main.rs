@@ -7,6 +7,10 @@
 //! Every campaign prints its counts and its time, and exits with an error if anything was wrong. A
 //! seed makes it repeat.
 
+#[path = "../../../crates/deconv-kernel/src/draw.rs"]
+mod draw;
+mod layer;
+
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -20,7 +24,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Campaign {
-    /// Placeholder until the first campaign is written.
+    /// Random layers on Flex against plain loops and an independent formula of the sizes.
     Layer(Cases),
 }
 
@@ -37,6 +41,6 @@ struct Cases {
 
 fn main() -> ExitCode {
     match Arguments::parse().campaign {
-        Campaign::Layer(_) => ExitCode::FAILURE,
+        Campaign::Layer(Cases { cases, seed }) => layer::run(cases, seed),
     }
 }

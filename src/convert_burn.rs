@@ -1,15 +1,16 @@
-//! Burn's own layer, `burn::nn::conv::ConvTranspose2d`, into ours and back.
+//! Conversions from and to Burn's own layer, `burn::nn::conv::ConvTranspose2d`.
 
 use burn::module::Param;
 use burn::nn::conv::ConvTranspose2d;
 use burn::tensor::{Tensor, s};
 
-use crate::geometry::{check_parameters, crops};
+use crate::geometry::{check_parameters, with_the_crops_of};
 use crate::{
-    Axis, Deconv2dError, Deconv2dLayer, Deconv2dLayerConfig, Deconv2dOptions, KernelLayout, Padding,
+    Axis, AxisGeometry, Deconv2dError, Deconv2dLayer, Deconv2dLayerConfig, Deconv2dOptions,
+    KernelLayout, Padding,
 };
 
-/// What is to be sliced off a map's four sides, in rows and columns.
+/// How many rows and columns to remove from the four sides of a map.
 ///
 /// [`Deconv2dLayer::to_conv_transpose2d_and_crop`] returns it.
 ///
@@ -36,7 +37,7 @@ pub struct Crop {
 }
 
 impl Crop {
-    /// Slices a map's sides off.
+    /// Crops a map.
     ///
     /// # Shapes
     ///
@@ -45,7 +46,7 @@ impl Crop {
     ///
     /// # Panics
     ///
-    /// As Burn's `slice`, if the map is smaller than the crop.
+    /// If the map is smaller than the crop, as Burn's `slice` does.
     pub fn apply(&self, map: Tensor<4>) -> Tensor<4> {
         let [.., h, w] = map.dims();
         let rows = self.top..h.saturating_sub(self.bottom);
@@ -55,18 +56,17 @@ impl Crop {
 }
 
 impl Deconv2dLayer {
-    /// Makes the layer that computes what `conv`, a layer of Burn, computes.
+    /// Converts a layer of Burn into one that computes the same.
     ///
-    /// Values, data type, device, parameter ids and what is trained stay as they are; the weight
-    /// changes its layout, and a symmetric `padding` of `[p_h, p_w]` becomes
-    /// `Padding::Explicit(p_h, p_w, p_h, p_w)`. The channels and the kernel size are those of the
-    /// weight. The config's initializer, which has no more to do, is the default.
+    /// The weight changes its layout. Values, data type, device, parameter ids, and which parameters
+    /// are trained stay the same. Burn's `padding` of `[p_h, p_w]` becomes
+    /// `Padding::Explicit(p_h, p_w, p_h, p_w)`. Channels and kernel size come from the weight's shape.
+    /// The config has the default initializer.
     ///
     /// # Errors
     ///
-    /// Parameters that [`try_init`](Deconv2dLayerConfig::try_init) refuses, above all a
-    /// `padding_out` that is smaller neither than the stride nor than the dilation, and a weight or
-    /// bias whose shape does not fit the groups.
+    /// Parameters that [`try_init`](Deconv2dLayerConfig::try_init) refuses, such as a `padding_out`
+    /// that is too large, and a weight or bias whose shape does not fit the groups.
     ///
     /// # Example
     ///
@@ -105,29 +105,29 @@ impl Deconv2dLayer {
         })
     }
 
-    /// Makes the layer of Burn that computes what this one computes.
+    /// Converts the layer into one of Burn that computes the same.
     ///
-    /// Values, data type, device, parameter ids and what is trained stay as they are; the weight
-    /// changes its layout.
+    /// The weight changes its layout. Values, data type, device, parameter ids, and which parameters
+    /// are trained stay the same.
     ///
-    /// Burn's layer crops one number, `padding`, from both sides and gives back less than the
-    /// larger of stride and dilation at the end, `padding_out`. So it must be that, on each axis,
+    /// Burn's layer crops the same number, `padding`, on both sides, and its `padding_out` reduces the
+    /// crop at the end by less than the larger of stride and dilation. With `b` cropped at the
+    /// beginning and `e` at the end (a negative crop appends zeros), each axis must have
     ///
     /// ```text
     /// b - max(s, d) < e <= b
     /// ```
     ///
-    /// where `b` values are cropped at the beginning and `e` at the end, zeros appended if `e` is
-    /// negative. [`Padding::Same`] fits if `k` is less than `s` or `k - s` is even (with a dilation,
-    /// `(k - 1) * d + 1` for `k`), [`Padding::SameLower`] also if `s` or `d` is more than 1, and
-    /// [`Padding::Valid`] always.
+    /// [`Padding::Valid`] always has this. [`Padding::Same`] has it if `k < s` or `k - s` is even (with
+    /// a dilation, read `(k - 1) * d + 1` for `k`). [`Padding::SameLower`] also has it if `s` or `d` is
+    /// more than 1.
     ///
     /// # Errors
     ///
-    /// [`Deconv2dError::NotSymmetric`] for any other crop, such as the default's 0 and 1; for it
-    /// there is [`to_conv_transpose2d_and_crop`](Self::to_conv_transpose2d_and_crop). Parameters
-    /// that [`try_init`](Deconv2dLayerConfig::try_init) refuses, and a weight or bias whose shape
-    /// does not fit the groups.
+    /// [`Deconv2dError::NotSymmetric`] for any other crop, such as the default's 0 and 1. For such
+    /// layers there is [`to_conv_transpose2d_and_crop`](Self::to_conv_transpose2d_and_crop). Also
+    /// parameters that [`try_init`](Deconv2dLayerConfig::try_init) refuses, and a weight or bias whose
+    /// shape does not fit the groups.
     ///
     /// # Example
     ///
@@ -144,24 +144,23 @@ impl Deconv2dLayer {
     /// let layer = Deconv2dLayerConfig::new([6, 4], [4, 3]).init(&device);
     /// assert_eq!(
     ///     layer.to_conv_transpose2d().unwrap_err().to_string(),
-    ///     "Burn's ConvTranspose2d crops both sides alike and gives back up to 1 at the end, but \
-    ///      this layer crops 0 at the beginning and 1 at the end of the width axis (negative: zeros \
-    ///      appended): from 0 at the beginning, -1 to 0 at the end is legal; call \
-    ///      to_conv_transpose2d_and_crop and apply the crop to its output"
+    ///     "Burn's ConvTranspose2d cannot crop 0 at the beginning and 1 at the end of the width axis: \
+    ///      with 0 at the beginning, -1 to 0 at the end is legal (a negative crop appends zeros); \
+    ///      call to_conv_transpose2d_and_crop and apply the crop to the output"
     /// );
     /// # Ok::<(), burn_deconv::Deconv2dError>(())
     /// ```
     pub fn to_conv_transpose2d(&self) -> Result<ConvTranspose2d, Deconv2dError> {
         let options = self.config.options(None);
-        let crops = crops(self.weight.dims(), &options)?;
+        let geometry = with_the_crops_of(self.weight.dims(), &options)?;
         for axis in [Axis::Height, Axis::Width] {
-            let (begin, end) = crops[axis as usize];
+            let crops = geometry.axes()[axis as usize];
             let most = most(axis, &options);
-            if padding_out(begin, end, most).is_none() {
+            if padding_out(crops, most).is_none() {
                 return Err(Deconv2dError::NotSymmetric {
                     axis,
-                    begin,
-                    end,
+                    begin: crops.crop_begin(),
+                    end: crops.crop_end(),
                     most,
                 });
             }
@@ -169,8 +168,9 @@ impl Deconv2dLayer {
         self.to_conv_transpose2d_and_crop().map(|(conv, _)| conv)
     }
 
-    /// As [`to_conv_transpose2d`](Self::to_conv_transpose2d), for every crop: what Burn's layer
-    /// cannot crop is left on its output, and the [`Crop`] takes it off, whatever the input's size.
+    /// Does what [`to_conv_transpose2d`](Self::to_conv_transpose2d) does, for every crop. Burn's layer
+    /// crops what it can, and the [`Crop`] removes the rest from its output. It is the same for every
+    /// input.
     ///
     /// # Errors
     ///
@@ -196,14 +196,12 @@ impl Deconv2dLayer {
     pub fn to_conv_transpose2d_and_crop(&self) -> Result<(ConvTranspose2d, Crop), Deconv2dError> {
         let options = self.config.options(None);
         let [c_out, c_in_per_group, k_h, k_w] = self.weight.dims();
-        let crops = crops(self.weight.dims(), &options)?;
+        let geometry = with_the_crops_of(self.weight.dims(), &options)?;
         check_bias(self.bias.as_ref(), c_out)?;
         let weight = KernelLayout::Burn.from_article(self.weight.val(), options.groups)?;
 
-        let [height, width] = [Axis::Height, Axis::Width].map(|axis| {
-            let (begin, end) = crops[axis as usize];
-            split(begin, end, most(axis, &options))
-        });
+        let [height, width] = [Axis::Height, Axis::Width]
+            .map(|axis| split(geometry.axes()[axis as usize], most(axis, &options)));
         let conv = ConvTranspose2d {
             weight: with_value(&self.weight, weight),
             bias: self.bias.as_ref().map(keep),
@@ -225,18 +223,18 @@ impl Deconv2dLayer {
     }
 }
 
-/// What `padding_out` must be smaller than.
+/// Burn's `padding_out` must be smaller than this.
 fn most(axis: Axis, options: &Deconv2dOptions) -> usize {
     options.stride[axis as usize].max(options.dilation[axis as usize])
 }
 
-/// The `padding_out` with which a `padding` of `begin` crops `end` at the end, if it is legal.
-fn padding_out(begin: usize, end: isize, most: usize) -> Option<usize> {
-    let back = usize::try_from(begin as isize - end).ok()?;
-    (back < most).then_some(back)
+/// The `padding_out` with which Burn's layer has these crops, if it can have them.
+fn padding_out(crops: &AxisGeometry, most: usize) -> Option<usize> {
+    let given_back = usize::try_from(crops.crop_begin() as isize - crops.crop_end()).ok()?;
+    (given_back < most).then_some(given_back)
 }
 
-/// One axis of Burn's layer, and what is left to crop.
+/// The crops of one axis: what Burn's layer crops, and what is left to crop.
 struct Split {
     padding: usize,
     padding_out: usize,
@@ -244,27 +242,25 @@ struct Split {
     end: usize,
 }
 
-/// `begin = padding + split.begin` and `end = padding - padding_out + split.end`.
-fn split(begin: usize, end: isize, most: usize) -> Split {
-    let kept = end.max(0) as usize;
-    match padding_out(begin, end, most) {
-        Some(padding_out) => Split {
+fn split(crops: &AxisGeometry, most: usize) -> Split {
+    let (begin, end) = (crops.crop_begin(), crops.crop_end());
+    if let Some(padding_out) = padding_out(crops, most) {
+        return Split {
             padding: begin,
             padding_out,
             begin: 0,
             end: 0,
-        },
-        // Burn's layer crops what both sides have in common. Zeros to append, less than `most`,
-        // come with a common crop of 0.
-        None => {
-            let padding = begin.min(kept);
-            Split {
-                padding,
-                padding_out: end.min(0).unsigned_abs(),
-                begin: begin - padding,
-                end: kept - padding,
-            }
-        }
+        };
+    }
+    // Burn's layer crops what both sides have in common. If zeros are appended, fewer than `most`,
+    // that is nothing.
+    let cropped_at_end = end.max(0) as usize;
+    let padding = begin.min(cropped_at_end);
+    Split {
+        padding,
+        padding_out: end.min(0).unsigned_abs(),
+        begin: begin - padding,
+        end: cropped_at_end - padding,
     }
 }
 
@@ -275,14 +271,14 @@ fn check_bias(bias: Option<&Param<Tensor<1>>>, expected: usize) -> Result<(), De
     }
 }
 
-/// The parameter with another value: the same id, trained or frozen as before.
+/// The parameter with another value. It keeps its id, and whether it is trained.
 fn with_value<const D: usize>(param: &Param<Tensor<D>>, value: Tensor<D>) -> Param<Tensor<D>> {
     param
         .clone()
         .map(|before| value.detach().set_require_grad(before.is_require_grad()))
 }
 
-/// A parameter of its own with the same value.
+/// A new parameter with the same value.
 fn keep(bias: &Param<Tensor<1>>) -> Param<Tensor<1>> {
     with_value(bias, bias.val())
 }

@@ -1,5 +1,5 @@
-//! Burn's own layer into ours and back: outputs of drawn layers with every padding are equal to the
-//! last bit (whole numbers), and what makes a parameter stays.
+//! Conversions from and to Burn's own layer: the outputs of random layers with every padding are equal
+//! to the last bit, and parameters keep their ids and whether they are trained.
 
 mod common;
 
@@ -7,52 +7,56 @@ use burn::module::Param;
 use burn::nn::conv::{ConvTranspose2d, ConvTranspose2dConfig};
 use burn::tensor::{DType, Device, Tensor};
 use burn_deconv::{Crop, Deconv2dError, Deconv2dLayer, Deconv2dLayerConfig, Padding};
-use common::{WholeNumbers, flat, tensor};
+use common::{Draw, flat, tensor};
 
 on_every_backend!(burns_layers_become_ours, our_layers_become_burns);
 
-/// Draws the sizes of a layer.
-struct Draw(WholeNumbers);
+/// A number from `least` to `most`.
+fn number(draw: &mut Draw, least: usize, most: usize) -> usize {
+    least + draw.below(most - least + 1)
+}
 
-impl Draw {
-    /// A number from `least` to `most`, at most seven apart.
-    fn number(&mut self, least: usize, most: usize) -> usize {
-        let drawn = self.0.draw(1)[0] + 3.; // 0 to 6
-        least + drawn as usize % (most - least + 1)
-    }
+fn pair(draw: &mut Draw, least: usize, most: usize) -> [usize; 2] {
+    [0, 1].map(|_| number(draw, least, most))
+}
 
-    fn pair(&mut self, least: usize, most: usize) -> [usize; 2] {
-        [self.number(least, most), self.number(least, most)]
-    }
+fn random<const D: usize>(
+    draw: &mut Draw,
+    shape: [usize; D],
+    device: &Device,
+    dtype: DType,
+) -> Tensor<D> {
+    let values = draw.whole_numbers(shape.iter().product());
+    tensor(&values, shape, device, dtype)
+}
 
-    fn param<const D: usize>(
-        &mut self,
-        shape: [usize; D],
-        device: &Device,
-        dtype: DType,
-    ) -> Param<Tensor<D>> {
-        let values = self.0.draw(shape.iter().product());
-        Param::from_tensor(tensor(&values, shape, device, dtype))
-    }
+fn param<const D: usize>(
+    draw: &mut Draw,
+    shape: [usize; D],
+    device: &Device,
+    dtype: DType,
+) -> Param<Tensor<D>> {
+    Param::from_tensor(random(draw, shape, device, dtype))
 }
 
 fn burns_layers_become_ours(device: Device, dtype: DType) {
-    let mut draw = Draw(WholeNumbers(7));
+    let draw = &mut Draw::new(7);
     let mut compared = 0;
     for _ in 0..150 {
-        let (stride, dilation) = (draw.pair(1, 3), draw.pair(1, 3));
-        let (kernel_size, padding) = (draw.pair(1, 4), draw.pair(0, 2));
-        let groups = draw.number(1, 3);
-        let [c_in, c_out] = [draw.number(1, 3) * groups, draw.number(1, 3) * groups];
-        let padding_out = [0, 1].map(|i| draw.number(0, stride[i].max(dilation[i]) - 1));
-        let bias = draw.number(0, 1) == 1;
+        let (stride, dilation) = (pair(draw, 1, 3), pair(draw, 1, 3));
+        let (kernel_size, padding) = (pair(draw, 1, 4), pair(draw, 0, 2));
+        let groups = number(draw, 1, 3);
+        let [c_in, c_out] = [number(draw, 1, 3) * groups, number(draw, 1, 3) * groups];
+        let padding_out = [0, 1].map(|i| number(draw, 0, stride[i].max(dilation[i]) - 1));
+        let bias = number(draw, 0, 1) == 1;
         let burns = ConvTranspose2d {
-            weight: draw.param(
+            weight: param(
+                draw,
                 [c_in, c_out / groups, kernel_size[0], kernel_size[1]],
                 &device,
                 dtype,
             ),
-            bias: bias.then(|| draw.param([c_out], &device, dtype)),
+            bias: bias.then(|| param(draw, [c_out], &device, dtype)),
             stride,
             kernel_size,
             dilation,
@@ -66,9 +70,9 @@ fn burns_layers_become_ours(device: Device, dtype: DType) {
         assert_eq!(ours.config.kernel_size, burns.kernel_size);
         assert_eq!(ours.config.bias, bias);
 
-        let shape @ [.., h, w] = [2, c_in, draw.number(1, 4), draw.number(1, 4)];
+        let shape @ [.., h, w] = [2, c_in, number(draw, 1, 4), number(draw, 1, 4)];
         if ours.config.output_size([h, w]).is_ok() {
-            let input = tensor(&draw.0.draw(shape.iter().product()), shape, &device, dtype);
+            let input = random(draw, shape, &device, dtype);
             let (got, expected) = (ours.forward(input.clone()), burns.forward(input));
             assert_eq!(got.dims(), expected.dims(), "{burns:?}");
             assert_eq!(flat(got), flat(expected), "{burns:?}");
@@ -97,34 +101,34 @@ fn assert_same(got: &ConvTranspose2d, expected: &ConvTranspose2d) {
 }
 
 fn our_layers_become_burns(device: Device, dtype: DType) {
-    let mut draw = Draw(WholeNumbers(8));
+    let draw = &mut Draw::new(8);
     let mut exact = [0; 2];
     for _ in 0..300 {
-        let groups = draw.number(1, 2);
-        let channels = [draw.number(1, 3) * groups, draw.number(1, 3) * groups];
-        let (stride, dilation) = (draw.pair(1, 3), draw.pair(1, 2));
-        let mut config = Deconv2dLayerConfig::new(channels, draw.pair(1, 5))
+        let groups = number(draw, 1, 2);
+        let channels = [number(draw, 1, 3) * groups, number(draw, 1, 3) * groups];
+        let (stride, dilation) = (pair(draw, 1, 3), pair(draw, 1, 2));
+        let mut config = Deconv2dLayerConfig::new(channels, pair(draw, 1, 5))
             .with_stride(stride)
             .with_dilation(dilation)
             .with_groups(groups)
-            .with_bias(draw.number(0, 1) == 1);
-        config = match draw.number(0, 4) {
+            .with_bias(number(draw, 0, 1) == 1);
+        config = match number(draw, 0, 4) {
             0 => config.with_padding(Padding::Same),
             1 => config.with_padding(Padding::SameLower),
             2 => config.with_padding(Padding::Valid),
             _ => {
-                let ([top, left], [bottom, right]) = (draw.pair(0, 4), draw.pair(0, 2));
-                let padding_out = [0, 1].map(|i| draw.number(0, stride[i].max(dilation[i]) - 1));
+                let ([top, left], [bottom, right]) = (pair(draw, 0, 4), pair(draw, 0, 2));
+                let padding_out = [0, 1].map(|i| number(draw, 0, stride[i].max(dilation[i]) - 1));
                 config
                     .with_padding(Padding::Explicit(top, left, bottom, right))
                     .with_padding_out(padding_out)
             }
         };
         let mut ours = config.init(&device);
-        ours.weight = draw.param(ours.weight.dims(), &device, dtype);
+        ours.weight = param(draw, ours.weight.dims(), &device, dtype);
         ours.bias = config
             .bias
-            .then(|| draw.param([channels[1]], &device, dtype));
+            .then(|| param(draw, [channels[1]], &device, dtype));
         let (burns, crop) = ours.to_conv_transpose2d_and_crop().unwrap();
 
         let alone = ours.to_conv_transpose2d();
@@ -144,12 +148,12 @@ fn our_layers_become_burns(device: Device, dtype: DType) {
             Err(error) => panic!("{error}"),
         }
 
-        let [h, w] = draw.pair(1, 4);
+        let [h, w] = pair(draw, 1, 4);
         let Ok([h_out, w_out]) = config.output_size([h, w]) else {
             continue;
         };
         let shape = [2, channels[0], h, w];
-        let input = tensor(&draw.0.draw(shape.iter().product()), shape, &device, dtype);
+        let input = random(draw, shape, &device, dtype);
         let expected = ours.forward(input.clone());
         assert_eq!(expected.dims(), [2, channels[1], h_out, w_out]);
         let got = crop.apply(burns.forward(input));
@@ -184,6 +188,20 @@ fn what_burns_layer_can_crop() {
     }
 }
 
+/// A dilation of 2^63 has no effect on one tap, but it is in the message.
+#[test]
+fn the_message_of_a_huge_dilation() {
+    let layer = Deconv2dLayerConfig::new([1, 1], [1, 3])
+        .with_dilation([1 << 63, 1])
+        .with_padding(Padding::Explicit(0, 0, 1, 0))
+        .init(&Device::default());
+    let message = layer.to_conv_transpose2d().unwrap_err().to_string();
+    assert!(
+        message.contains("with 0 at the beginning, -9223372036854775807 to 0 at the end is legal"),
+        "{message}"
+    );
+}
+
 #[test]
 fn a_crop_at_the_beginning_that_padding_out_cannot_give_back() {
     let layer = Deconv2dLayerConfig::new([1, 1], [5, 5])
@@ -191,10 +209,9 @@ fn a_crop_at_the_beginning_that_padding_out_cannot_give_back() {
         .init(&Device::default());
     assert_eq!(
         layer.to_conv_transpose2d().unwrap_err().to_string(),
-        "Burn's ConvTranspose2d crops both sides alike and gives back up to 1 at the end, but this \
-         layer crops 3 at the beginning and 1 at the end of the height axis (negative: zeros \
-         appended): from 3 at the beginning, 2 to 3 at the end is legal; call \
-         to_conv_transpose2d_and_crop and apply the crop to its output"
+        "Burn's ConvTranspose2d cannot crop 3 at the beginning and 1 at the end of the height axis: \
+         with 3 at the beginning, 2 to 3 at the end is legal (a negative crop appends zeros); call \
+         to_conv_transpose2d_and_crop and apply the crop to the output"
     );
     let (burns, crop) = layer.to_conv_transpose2d_and_crop().unwrap();
     assert_eq!((burns.padding, burns.padding_out), ([1, 0], [0, 0]));
@@ -205,7 +222,7 @@ fn a_crop_at_the_beginning_that_padding_out_cannot_give_back() {
     assert_eq!(crop, expected);
 }
 
-/// Trained or frozen, on a device with gradients or without: as it was.
+/// A trained parameter stays trained, a frozen one frozen, on a device with gradients or without.
 #[test]
 fn parameters_stay_what_they_are() {
     for device in [Device::default(), Device::default().autodiff()] {

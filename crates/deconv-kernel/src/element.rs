@@ -1,0 +1,103 @@
+//! [`Element`]: the types of numbers that the kernels compute with, and their vectors.
+
+use core::fmt::Debug;
+use core::ops::{Add, AddAssign, Mul};
+
+pub(crate) use self::sealed::Number;
+
+/// A type of numbers that the kernels compute with: `f32` or `f64`.
+///
+/// The trait is sealed: no other type can implement it.
+///
+/// ```
+/// fn takes(_: impl deconv_kernel::Element) {}
+/// takes(1.0_f32);
+/// takes(1.0_f64);
+/// ```
+pub trait Element:
+    Copy
+    + Debug
+    + Default
+    + Send
+    + Sync
+    + PartialEq
+    + Add<Output = Self>
+    + Mul<Output = Self>
+    + AddAssign
+    + Number
+    + 'static
+{
+}
+
+impl Element for f32 {}
+impl Element for f64 {}
+
+mod sealed {
+    use pulp::Simd;
+
+    use crate::buffer::Pool;
+
+    /// What the kernels need of a type of numbers beyond arithmetic.
+    pub trait Number: Sized {
+        /// [`lanes`](Self::lanes) numbers without padding. Any bits are valid.
+        type Vector<S: Simd>: Copy;
+
+        /// The numbers in a vector.
+        fn lanes<S: Simd>() -> usize {
+            size_of::<Self::Vector<S>>() / size_of::<Self>()
+        }
+
+        /// A vector of one number in every lane.
+        fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
+
+        /// `a * b + c`, rounded once where the machine can.
+        fn mul_add<S: Simd>(
+            simd: S,
+            a: Self::Vector<S>,
+            b: Self::Vector<S>,
+            c: Self::Vector<S>,
+        ) -> Self::Vector<S>;
+
+        /// Neither infinite nor NaN.
+        fn finite(self) -> bool;
+
+        /// The idle buffers of such numbers.
+        fn pool() -> &'static Pool<Self>;
+    }
+}
+
+macro_rules! number {
+    ($type:ty, $vector:ident, $splat:ident, $mul_add:ident) => {
+        impl Number for $type {
+            type Vector<S: pulp::Simd> = S::$vector;
+
+            #[inline(always)]
+            fn splat<S: pulp::Simd>(simd: S, value: Self) -> S::$vector {
+                simd.$splat(value)
+            }
+
+            #[inline(always)]
+            fn mul_add<S: pulp::Simd>(
+                simd: S,
+                a: S::$vector,
+                b: S::$vector,
+                c: S::$vector,
+            ) -> S::$vector {
+                simd.$mul_add(a, b, c)
+            }
+
+            #[inline(always)]
+            fn finite(self) -> bool {
+                self.is_finite()
+            }
+
+            fn pool() -> &'static crate::buffer::Pool<Self> {
+                static POOL: crate::buffer::Pool<$type> = crate::buffer::Pool::new();
+                &POOL
+            }
+        }
+    };
+}
+
+number!(f32, f32s, splat_f32s, mul_add_e_f32s);
+number!(f64, f64s, splat_f64s, mul_add_e_f64s);

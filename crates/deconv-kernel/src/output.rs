@@ -1,0 +1,104 @@
+//! A result that is written once, into memory that was not cleared before.
+//!
+//! The output of a large layer is tens of megabytes; to clear it first would cost as much memory
+//! traffic as to write it. [`Fresh`] hands out parts of uninitialised memory, and its count of
+//! written values proves that none was left out.
+
+#![allow(unsafe_code)] // `set_len` on a vector whose values were all written.
+
+use core::mem::MaybeUninit;
+
+use crate::element::Element;
+
+/// Values of a new vector that are yet to be written, each once.
+pub(crate) struct Fresh<'a, T> {
+    values: &'a mut [MaybeUninit<T>],
+}
+
+/// One phase of a line: the sums at `first..first + length` of a buffer.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Column {
+    pub(crate) first: usize,
+    pub(crate) length: usize,
+}
+
+impl<T: Element> Fresh<'_, T> {
+    /// A vector of `length` values, written by `write`, which returns how many it has written.
+    ///
+    /// # Panics
+    ///
+    /// If that is less than all.
+    pub(crate) fn build(length: usize, write: impl FnOnce(Fresh<T>) -> usize) -> Vec<T> {
+        let mut all = Vec::with_capacity(length);
+        let values = &mut all.spare_capacity_mut()[..length];
+        assert_eq!(write(Fresh { values }), length, "values written");
+        // SAFETY: no value is in two parts, and none is written twice, since writing consumes the
+        // part. So `length` written values are all of them.
+        unsafe { all.set_len(length) };
+        all
+    }
+}
+
+impl<'a, T: Element> Fresh<'a, T> {
+    pub(crate) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    pub(crate) fn split_at(self, at: usize) -> (Self, Self) {
+        let (values, rest) = self.values.split_at_mut(at);
+        (Self { values }, Self { values: rest })
+    }
+
+    /// Interleaves columns of `values` and adds the bias; past a column's end stands the bias
+    /// without a sum. Returns the number of values, all of which are written.
+    #[inline(always)]
+    pub(crate) fn interleave(self, values: &[T], columns: &[Column], bias: T) -> usize {
+        let Self { values: line } = self;
+        let whole = columns.iter().map(|column| column.length).min();
+        let whole = whole.unwrap_or(0).min(line.len() / columns.len());
+        let part = |column: usize| values[columns[column].first..][..whole].iter();
+        // With a constant number of columns, the compiler uses vector shuffles.
+        match columns.len() {
+            1 => {
+                for (to, a) in line.iter_mut().zip(part(0)) {
+                    to.write(*a + bias);
+                }
+            }
+            2 => {
+                let groups = line.chunks_exact_mut(2);
+                for ((to, a), b) in groups.zip(part(0)).zip(part(1)) {
+                    to[0].write(*a + bias);
+                    to[1].write(*b + bias);
+                }
+            }
+            3 => {
+                let groups = line.chunks_exact_mut(3);
+                for (((to, a), b), c) in groups.zip(part(0)).zip(part(1)).zip(part(2)) {
+                    to[0].write(*a + bias);
+                    to[1].write(*b + bias);
+                    to[2].write(*c + bias);
+                }
+            }
+            step => {
+                let groups = line.chunks_exact_mut(step).take(whole).enumerate();
+                for (cell, group) in groups {
+                    for (to, column) in group.iter_mut().zip(columns) {
+                        to.write(values[column.first + cell] + bias);
+                    }
+                }
+            }
+        }
+        // Where some columns have ended, or all.
+        let rest = line.chunks_mut(columns.len()).enumerate().skip(whole);
+        for (cell, group) in rest {
+            for (to, column) in group.iter_mut().zip(columns) {
+                if cell < column.length {
+                    to.write(values[column.first + cell] + bias);
+                } else {
+                    to.write(bias);
+                }
+            }
+        }
+        line.len()
+    }
+}

@@ -1,0 +1,69 @@
+//! Every constant that was chosen by measurement, or that should be.
+//!
+//! Where nothing is said of a measurement, none is on record: the value is a reasonable first
+//! choice. A change is measured with `cargo bench -p deconv-kernel`.
+
+/// Fewer products than this are computed in plain loops: a plan and packed weights cost more than
+/// they save. Not measured on its own; the smallest layer of the benches (the article's 3x3 map)
+/// has 2,592 products and takes 1.2 microseconds in plain loops.
+pub(crate) const MIN_PLANNED_PRODUCTS: usize = 1 << 14;
+
+/// A copy with zeros around it may be this many times as large as its map; beyond that (taps far
+/// apart on small maps) plain loops are used. Not measured.
+pub(crate) const MAX_COPY_GROWTH: usize = 16;
+
+/// Groups with at most this many input channels take scalar products for the weight's gradient:
+/// with lanes that are input channels, most of 16 lanes would be idle. Not measured.
+pub(crate) const MAX_SCALAR_PRODUCT_CHANNELS: usize = 4;
+
+/// Below this many target channels in a group, phases with the same taps at another shift share a
+/// tile: a tile has 12 rows (6 with AVX2), and a few channels leave most of them idle. Not measured.
+pub(crate) const MIN_UNMERGED_CHANNELS: usize = 6;
+
+/// The most steps of a tile. All rows pass over the same `2 * 16` values of a step: 512 steps of
+/// 128 bytes are 64 KiB at most, less where taps share values. Not measured.
+pub(crate) const MAX_TILE_STEPS: usize = 512;
+
+/// Steps that pay for loading and storing the sums of a tile once: 24 loads and stores against 64
+/// times 24 multiply-adds. Not measured.
+pub(crate) const MIN_TILE_STEPS: usize = 64;
+
+/// Bytes of a unit's sums, and as many of its copy of the source. Both fit in a second-level cache
+/// of 1 MiB with the packed weights beside them. Not measured against other values.
+pub(crate) const L2_SHARE_BYTES: usize = 320 << 10;
+
+/// A copy for each column shift is made where lines with zeros between them would take more than
+/// `9 / 8` of the vectors. Not measured.
+pub(crate) const MAX_VECTORS_WITH_ZEROS: [usize; 2] = [9, 8];
+
+/// Units that each thread gets at least: two threads that end at different times wait for half as
+/// long. Not measured against other values.
+pub(crate) const UNITS_PER_THREAD: usize = 2;
+
+/// Values of a line-by-line copy that a scalar product runs over: 8 KiB of `f32` for each of the
+/// two operands, in a first-level cache of 32 KiB. Not measured.
+pub(crate) const SCALAR_PRODUCT_VALUES: usize = 2048;
+
+/// Values that a job packs, transposes or reorders at least. Not measured.
+pub(crate) const MIN_VALUES_PER_JOB: usize = 1 << 14;
+
+/// Values that a job of the finite check looks at. Not measured.
+pub(crate) const FINITE_CHECK_VALUES: usize = 1 << 16;
+
+/// A call of fewer multiply-adds stays on the caller's thread: waking another costs tens of
+/// microseconds, and `2^21` multiply-adds take 18 microseconds at 117 GFLOP/s (Zen 4).
+pub(crate) const MIN_SHARED_MULADDS: usize = 1 << 21;
+
+/// Bytes of idle buffers that are kept for each type of numbers. Not measured; the largest buffers
+/// of the benches' layers are some MiB.
+pub(crate) const MAX_IDLE_BYTES: usize = 32 << 20;
+
+/// Bytes of a cache line on x86-64 and most 64-bit ARM processors.
+pub(crate) const CACHE_LINE_BYTES: usize = 64;
+
+/// Microseconds that a thread stays awake after the last call.
+pub(crate) const AWAKE_MICROSECONDS: u64 = 1_000;
+
+/// How often the caller looks whether the others have ended before it sleeps: about 100
+/// microseconds.
+pub(crate) const LOOKS_BEFORE_SLEEP: usize = 5_000;
