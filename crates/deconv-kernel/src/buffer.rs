@@ -67,9 +67,12 @@ impl<T: Element> Default for Buffer<T> {
 impl<T: Element> Drop for Buffer<T> {
     fn drop(&mut self) {
         let values = core::mem::take(&mut self.values);
+        if values.is_empty() {
+            return;
+        }
         let mut buffers = T::pool().buffers();
         let kept: usize = buffers.iter().map(Vec::len).sum();
-        if (kept + values.len()) * size_of::<T>() <= MAX_IDLE_BYTES && !values.is_empty() {
+        if (kept + values.len()) * size_of::<T>() <= MAX_IDLE_BYTES {
             buffers.push(values);
         }
     }

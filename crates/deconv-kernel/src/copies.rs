@@ -1,4 +1,9 @@
 //! Copies of a map in which every tap is a constant offset.
+//!
+//! A large kernel at a large stride has thousands of copies of one channel. They are written in
+//! parts, each of which stays in the cache until its taps have been multiplied.
+
+use core::ops::Range;
 
 use crate::element::Element;
 use crate::plan::Plan;
@@ -16,25 +21,32 @@ pub(crate) struct BandCopy<'a> {
 }
 
 impl BandCopy<'_> {
-    /// Copies what the band's cells read of a map.
+    /// Writes some of the copies of a map. A line of the source is read for all columns' copies
+    /// before the next.
     #[inline(always)]
-    pub(crate) fn write<T: Element>(&self, map: &[T], to: &mut [T]) {
+    pub(crate) fn write<T: Element>(&self, map: &[T], copies: Range<usize>, to: &mut [T]) {
         let [height, width] = &self.plan.axes;
-        let mut copies = to.chunks_exact_mut(self.copy_stride);
-        for column in &width.copies {
-            for row in &height.copies {
-                let Some(to) = copies.next() else { return };
-                let lines = to.chunks_exact_mut(self.line_stride);
-                for (i, to) in lines.take(self.rows + height.reach).enumerate() {
-                    let y = (self.first_row + i) as isize + row.shift;
-                    let y = usize::try_from(y).map(|y| y * height.source.step + row.plane);
-                    let from = match y {
-                        Ok(y) if y < height.source.length => {
-                            &map[y * width.source.length..][..width.source.length]
-                        }
-                        _ => &[],
-                    };
+        for (r, row) in height.copies.iter().enumerate() {
+            let first = r * width.copies.len();
+            let end = copies.end.min(first + width.copies.len());
+            let begin = copies.start.max(first);
+            if begin >= end {
+                continue;
+            }
+            for i in 0..self.rows + height.reach {
+                let y = (self.first_row + i) as isize + row.shift;
+                let y = usize::try_from(y).map(|y| y * height.source.step + row.plane);
+                let from = match y {
+                    Ok(y) if y < height.source.length => {
+                        &map[y * width.source.length..][..width.source.length]
+                    }
+                    _ => &[],
+                };
+                for copy in begin..end {
+                    let column = &width.copies[copy - first];
                     let from = from.get(column.plane..).unwrap_or(&[]);
+                    let at = (copy - copies.start) * self.copy_stride + i * self.line_stride;
+                    let to = &mut to[at..][..self.line_stride];
                     spread(from, width.source.step, column.shift, to);
                 }
             }

@@ -7,8 +7,8 @@ use crate::plan::{Class, Plan};
 use crate::threads::Threads;
 use crate::tile::Registers;
 use crate::tuning::{
-    CACHE_LINE_BYTES, L2_SHARE_BYTES, MAX_TILE_STEPS, MAX_VECTORS_WITH_ZEROS, MIN_TILE_STEPS,
-    UNITS_PER_THREAD,
+    CACHE_LINE_BYTES, COPY_COST, L2_SHARE_BYTES, MAX_L2_SHARES, MAX_TILE_STEPS,
+    MAX_VECTORS_WITH_ZEROS, MIN_TILE_STEPS, UNITS_PER_THREAD,
 };
 
 /// How a pass is cut.
@@ -20,6 +20,8 @@ pub(crate) struct Cut {
     pub(crate) band: usize,
     /// Source channels that are copied at once.
     pub(crate) depth: usize,
+    /// Copies of a channel that are there at once: all, or, if `depth` is 1, perhaps only some.
+    pub(crate) copies: usize,
     /// From a line of a copy to the next.
     pub(crate) line_stride: usize,
     /// From a copy to the next.
@@ -39,8 +41,12 @@ struct Needs<'a> {
 }
 
 impl Needs<'_> {
+    fn copy(&self, band: usize) -> usize {
+        (band + self.plan.axes[0].reach) * self.line_stride
+    }
+
     fn copies(&self, band: usize, depth: usize) -> usize {
-        depth * self.plan.copies() * (band + self.plan.axes[0].reach) * self.line_stride
+        depth * self.plan.copies() * self.copy(band)
     }
 
     fn sums(&self, band: usize, targets: usize) -> usize {
@@ -49,8 +55,19 @@ impl Needs<'_> {
 }
 
 /// Cuts `count` into the fewest parts of at most `most`, as equal as they can be: their size.
-fn even_part(count: usize, most: usize) -> usize {
+pub(crate) fn even_part(count: usize, most: usize) -> usize {
     count.div_ceil(count.div_ceil(most))
+}
+
+/// How many copies of a channel are made at once: as many as fit in `share` values, if all do not
+/// fit in the most that a channel may have.
+pub(crate) fn copies_at_once<T>(plan: &Plan, copy_stride: usize) -> usize {
+    let (all, share) = (plan.copies(), L2_SHARE_BYTES / size_of::<T>());
+    if all * copy_stride <= share {
+        all
+    } else {
+        even_part(all, (share / copy_stride).clamp(1, all))
+    }
 }
 
 impl Cut {
@@ -71,19 +88,29 @@ impl Cut {
             lead: most(|class| class.lead[0]),
         };
         let share = L2_SHARE_BYTES / size_of::<T>();
+        let most_values = MAX_L2_SHARES * share;
         let (sources, all_targets) = (plan.source.count, plan.target.count);
 
         let mut depth = even_part(sources, (MAX_TILE_STEPS / taps).clamp(1, sources));
         // Rows of cells that share most of what they read.
-        let min_band = (2 * height.reach).clamp(1, height.cells.max(1));
+        let mut min_band = (2 * height.reach).clamp(1, height.cells.max(1));
         let min_targets = registers.rows.div_ceil(phases).min(all_targets);
+        while min_band > 1
+            && (needs.copy(min_band) > most_values
+                || needs.sums(min_band, min_targets) > most_values)
+        {
+            min_band = min_band.div_ceil(2);
+        }
         let (mut band, mut targets) = (height.cells.max(1), all_targets);
         while band > min_band
             && (needs.copies(band, depth) > share || needs.sums(band, min_targets) > share)
         {
             band = band.div_ceil(2);
         }
-        while depth > 1 && needs.copies(band, depth) > share && depth * taps > MIN_TILE_STEPS {
+        while depth > 1
+            && (needs.copies(band, depth) > most_values
+                || (needs.copies(band, depth) > share && depth * taps > MIN_TILE_STEPS))
+        {
             depth = even_part(sources, depth.div_ceil(2));
         }
         let halve = |targets: usize| {
@@ -93,6 +120,12 @@ impl Cut {
         while targets > min_targets && needs.sums(band, targets) > share {
             targets = halve(targets);
         }
+        // The copies at once decide the order of sums, so they may not depend on the threads.
+        let copies = if depth == 1 {
+            copies_at_once::<T>(plan, needs.copy(band))
+        } else {
+            plan.copies()
+        };
 
         // Enough units for all threads.
         let maps = plan.problem.batch * plan.problem.groups;
@@ -110,17 +143,23 @@ impl Cut {
 
         // An odd number of cache lines, or channels would fall on the same sets of the cache.
         let cache_line = CACHE_LINE_BYTES / size_of::<T>();
-        let copy_stride = (band + height.reach) * needs.line_stride;
-        let channel_stride = plan.copies() * copy_stride;
+        let copy_stride = needs.copy(band);
+        let channel_stride = (copies * copy_stride).div_ceil(cache_line) | 1;
         Self {
             registers,
             targets,
             band,
             depth,
+            copies,
             line_stride: needs.line_stride,
             copy_stride,
-            channel_stride: (channel_stride.div_ceil(cache_line) | 1) * cache_line,
+            channel_stride: channel_stride * cache_line,
         }
+    }
+
+    /// Values of the copies that a thread has at once. The last vector may run past them.
+    pub(crate) fn copied_values(&self) -> usize {
+        self.depth * self.channel_stride + self.registers.lanes
     }
 
     /// Units of one group of one map and band.
@@ -129,8 +168,9 @@ impl Cut {
     }
 }
 
-/// The plan with one copy of each plane, or, where the zeros between two lines would take up too
-/// many lanes, with a copy for each shift.
+/// The plan with one copy of each plane; or with a copy for each shift, where the zeros between two
+/// lines would take up many lanes, and the products that this saves are more than the values that it
+/// copies.
 pub(crate) fn dense<T: Element>(arch: Arch, plan: impl Fn(bool) -> Plan) -> Plan {
     let lanes = Registers::of::<T>(arch).lanes;
     let whole = plan(false);
@@ -138,8 +178,16 @@ pub(crate) fn dense<T: Element>(arch: Arch, plan: impl Fn(bool) -> Plan) -> Plan
     let vectors = |line: usize| Cover::new(height.cells, width.cells, line, lanes).vectors;
     let (with_zeros, without) = (vectors(width.cells + width.reach), vectors(width.cells));
     let [most, of] = MAX_VECTORS_WITH_ZEROS;
-    if of * with_zeros > most * without {
-        plan(true)
+    if of * with_zeros <= most * without {
+        return whole;
+    }
+    let split = plan(true);
+    let saved = (with_zeros - without) * whole.target.count * whole.problem.taps();
+    let copied = (split.copies() - whole.copies())
+        * (height.cells + height.reach)
+        * width.cells.div_ceil(lanes);
+    if saved > COPY_COST * copied {
+        split
     } else {
         whole
     }

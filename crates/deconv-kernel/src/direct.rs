@@ -1,12 +1,14 @@
-//! The same three results in plain loops: for calls that are too small to plan for, and where a
-//! number is infinite or not a number.
+//! The same three results in plain loops: the readable reference of the other kernels, used for calls
+//! that are too small to plan for, and where a number is infinite or NaN.
 //!
-//! The other kernels pad maps with zeros, and `0 * inf` is not a number. These loops multiply by
-//! no zero that is not the caller's.
+//! The other kernels pad maps with zeros, and `0 * inf` is NaN. These loops multiply by no zero that
+//! is not the caller's.
 
 use crate::element::Element;
+use crate::long_sum::{ChainSum, LongSum};
 use crate::problem::{Axis, Problem};
 use crate::threads::Threads;
+use crate::tuning::MAX_TILE_STEPS;
 
 /// One tap on one axis: `count` inputs from `input` on meet it, and the outputs from `output` on, a
 /// stride apart.
@@ -38,33 +40,98 @@ fn meetings(axis: &Axis) -> impl Iterator<Item = Meeting> + Clone + '_ {
 
 /// A row of one map and a tap: `count` inputs from `input` on meet the tap, and reach every
 /// `output_step`th output from `output` on.
+#[derive(Clone, Copy)]
 struct Row {
-    tap: usize,
     input: usize,
     output: usize,
     count: usize,
     output_step: usize,
 }
 
-/// Calls `f` for each row of a map and each tap that meet.
+/// The rows of a map that meet a tap.
+struct RowsOfTap {
+    next: usize,
+    count: usize,
+    first: Row,
+    /// From a row to the next.
+    input_step: usize,
+    output_step: usize,
+}
+
+impl Iterator for RowsOfTap {
+    type Item = Row;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Row> {
+        if self.next == self.count {
+            return None;
+        }
+        let row = Row {
+            input: self.first.input + self.next * self.input_step,
+            output: self.first.output + self.next * self.output_step,
+            ..self.first
+        };
+        self.next += 1;
+        Some(row)
+    }
+}
+
+/// Calls `f` for each tap with the rows of a map that meet it.
 #[inline(always)]
-fn each_row(problem: &Problem, mut f: impl FnMut(Row)) {
+fn each_tap(problem: &Problem, mut f: impl FnMut(usize, RowsOfTap)) {
     let [height, width] = &problem.axes;
     for y in meetings(height) {
         for x in meetings(width) {
-            for i in 0..y.count {
-                if x.count > 0 {
-                    f(Row {
-                        tap: y.tap * width.kernel + x.tap,
-                        input: (y.input + i) * width.input + x.input,
-                        output: (y.output + i * height.stride) * width.output + x.output,
+            if x.count > 0 {
+                let rows = RowsOfTap {
+                    next: 0,
+                    count: y.count,
+                    first: Row {
+                        input: y.input * width.input + x.input,
+                        output: y.output * width.output + x.output,
                         count: x.count,
                         output_step: width.stride,
-                    });
-                }
+                    },
+                    input_step: width.input,
+                    output_step: height.stride * width.output,
+                };
+                f(y.tap * width.kernel + x.tap, rows);
             }
         }
     }
+}
+
+/// Adds the products of each channel to a plane by `add`. After [`MAX_TILE_STEPS`] products of one
+/// value, a new sum begins.
+#[inline(always)]
+fn add_channels<T: Element>(
+    problem: &Problem,
+    channels: usize,
+    plane: &mut [T],
+    add: impl Fn(usize, &mut [T]),
+) {
+    // Products of one channel in one output or input.
+    let products: usize = problem.axes.iter().map(products_per_value).product();
+    let at_once = (MAX_TILE_STEPS / products).max(1);
+    for channel in 0..channels.min(at_once) {
+        add(channel, plane);
+    }
+    let mut sums = Vec::new();
+    for first in (at_once..channels).step_by(at_once) {
+        sums.clear();
+        sums.resize(plane.len(), T::default());
+        for channel in first..channels.min(first + at_once) {
+            add(channel, &mut sums);
+        }
+        for (value, sum) in plane.iter_mut().zip(&sums) {
+            *value += *sum;
+        }
+    }
+}
+
+/// The most taps that one input or output value meets on an axis.
+fn products_per_value(axis: &Axis) -> usize {
+    axis.kernel.min(axis.input.max(axis.output))
 }
 
 pub(crate) fn forward<T: Element>(
@@ -80,17 +147,19 @@ pub(crate) fn forward<T: Element>(
     each_plane(threads, &mut output, output_plane, |plane, output| {
         let (map, o) = (plane / c_out, plane % c_out);
         let group = o / problem.group_c_out();
-        for c in 0..c_in {
+        add_channels(problem, c_in, output, |c, output| {
             let from = (map * problem.groups + group) * c_in + c;
             let input = &input[from * input_plane..][..input_plane];
             let kernel = &weight[(o * c_in + c) * taps..][..taps];
-            each_row(problem, |row| {
-                let to = output[row.output..].iter_mut().step_by(row.output_step);
-                for (to, from) in to.zip(&input[row.input..][..row.count]) {
-                    *to += *from * kernel[row.tap];
+            each_tap(problem, |tap, rows| {
+                for row in rows {
+                    let to = output[row.output..].iter_mut().step_by(row.output_step);
+                    for (to, from) in to.zip(&input[row.input..][..row.count]) {
+                        *to += *from * kernel[tap];
+                    }
                 }
             });
-        }
+        });
         if let Some(bias) = bias {
             output.iter_mut().for_each(|value| *value += bias[o]);
         }
@@ -110,17 +179,20 @@ pub(crate) fn grad_input<T: Element>(
     each_plane(threads, &mut grad, input_plane, |plane, grad| {
         let (map, c) = (plane / problem.c_in, plane % problem.c_in);
         let (group, c) = (c / c_in, c % c_in);
-        for o in group * c_out..(group + 1) * c_out {
+        add_channels(problem, c_out, grad, |o, grad| {
+            let o = group * c_out + o;
             let from = map * problem.c_out + o;
             let output = &grad_output[from * output_plane..][..output_plane];
             let kernel = &weight[(o * c_in + c) * taps..][..taps];
-            each_row(problem, |row| {
-                let from = output[row.output..].iter().step_by(row.output_step);
-                for (to, from) in grad[row.input..][..row.count].iter_mut().zip(from) {
-                    *to += *from * kernel[row.tap];
+            each_tap(problem, |tap, rows| {
+                for row in rows {
+                    let from = output[row.output..].iter().step_by(row.output_step);
+                    for (to, from) in grad[row.input..][..row.count].iter_mut().zip(from) {
+                        *to += *from * kernel[tap];
+                    }
                 }
             });
-        }
+        });
     });
     grad
 }
@@ -137,17 +209,27 @@ pub(crate) fn grad_weight<T: Element>(
     each_plane(threads, &mut grad, taps, |plane, grad| {
         let (o, c) = (plane / c_in, plane % c_in);
         let group = o / problem.group_c_out();
+        let mut sums = LongSum::new(grad, problem.batch);
         for map in 0..problem.batch {
+            if sums.begins() {
+                sums.sums().fill(T::default());
+            }
             let from = (map * problem.groups + group) * c_in + c;
             let input = &input[from * input_plane..][..input_plane];
             let from = map * problem.c_out + o;
             let output = &grad_output[from * output_plane..][..output_plane];
-            each_row(problem, |row| {
-                let from = output[row.output..].iter().step_by(row.output_step);
-                for (a, b) in input[row.input..][..row.count].iter().zip(from) {
-                    grad[row.tap] += *a * *b;
+            let sums_of_taps = sums.sums();
+            each_tap(problem, |tap, rows| {
+                let mut sum = ChainSum::default();
+                for row in rows {
+                    let from = output[row.output..].iter().step_by(row.output_step);
+                    for (a, b) in input[row.input..][..row.count].iter().zip(from) {
+                        sum.add(*a * *b);
+                    }
                 }
+                sums_of_taps[tap] += sum.total();
             });
+            sums.end_band(map + 1 == problem.batch);
         }
     });
     grad

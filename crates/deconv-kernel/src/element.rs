@@ -50,6 +50,10 @@ mod sealed {
         /// A vector of one number in every lane.
         fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
 
+        /// `a + b`
+        fn add_vectors<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>)
+        -> Self::Vector<S>;
+
         /// `a * b + c`, rounded once where the machine can.
         fn mul_add<S: Simd>(
             simd: S,
@@ -67,13 +71,18 @@ mod sealed {
 }
 
 macro_rules! number {
-    ($type:ty, $vector:ident, $splat:ident, $mul_add:ident) => {
+    ($type:ty, $vector:ident, $splat:ident, $add:ident, $mul_add:ident) => {
         impl Number for $type {
             type Vector<S: pulp::Simd> = S::$vector;
 
             #[inline(always)]
             fn splat<S: pulp::Simd>(simd: S, value: Self) -> S::$vector {
                 simd.$splat(value)
+            }
+
+            #[inline(always)]
+            fn add_vectors<S: pulp::Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$add(a, b)
             }
 
             #[inline(always)]
@@ -99,5 +108,5 @@ macro_rules! number {
     };
 }
 
-number!(f32, f32s, splat_f32s, mul_add_e_f32s);
-number!(f64, f64s, splat_f64s, mul_add_e_f64s);
+number!(f32, f32s, splat_f32s, add_f32s, mul_add_e_f32s);
+number!(f64, f64s, splat_f64s, add_f64s, mul_add_e_f64s);

@@ -8,8 +8,8 @@
 //! The input is transposed once: the channels of a position lie side by side and become the lanes
 //! of a tile. The output's gradient is copied as for the gradient of the input: plane by plane,
 //! lines that end in zeros, where every tap is a constant offset. The rows of a tile are pairs of
-//! output channel and tap, its steps are the positions, which it sums in their order. No sum
-//! depends on how the work is cut.
+//! output channel and tap, its steps are the positions of a band. Each band is summed from zero and
+//! added to the others' sums in a fixed order: no sum depends on how the work is cut.
 //!
 //! A group with few input channels would leave most lanes idle: see
 //! [`scalar_products`](crate::scalar_products).
@@ -20,12 +20,16 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::buffer::Buffer;
 use crate::copies::BandCopy;
+use crate::cut::copies_at_once;
 use crate::element::Element;
+use crate::long_sum::LongSum;
 use crate::plan::{Choices, Class, Plan};
 use crate::problem::Problem;
 use crate::threads::Threads;
 use crate::tile::{Registers, Step, Steps, Tile, VECTORS};
-use crate::tuning::{MAX_TILE_STEPS, MIN_VALUES_PER_JOB, UNITS_PER_THREAD};
+use crate::tuning::{
+    L2_SHARE_BYTES, MAX_L2_SHARES, MAX_TILE_STEPS, MIN_VALUES_PER_JOB, UNITS_PER_THREAD,
+};
 
 /// The operands, and how they are cut.
 struct Operands<'a, T: Element> {
@@ -55,10 +59,14 @@ struct Cut {
     line_stride: usize,
     copy_stride: usize,
     channel_stride: usize,
+    /// Output channels that are copied at once.
+    sweep_channels: usize,
+    /// Copies of a channel that are there at once: all, or, of one channel, perhaps only some.
+    sweep_copies: usize,
 }
 
 impl Cut {
-    fn new(plan: &Plan, registers: Registers) -> Self {
+    fn new<T>(plan: &Plan, registers: Registers) -> Self {
         let [height, width] = &plan.axes;
         let c_in = plan.problem.group_c_in();
         let lanes = registers.lanes;
@@ -67,6 +75,14 @@ impl Cut {
         let band = (MAX_TILE_STEPS / width.cells).clamp(1, height.cells);
         let line_stride = width.cells + width.reach;
         let copy_stride = (band + height.reach) * line_stride;
+        let sweep_copies = copies_at_once::<T>(plan, copy_stride);
+        let channel_stride = sweep_copies * copy_stride;
+        let sweep_channels = if sweep_copies == plan.copies() {
+            let most = MAX_L2_SHARES * L2_SHARE_BYTES / size_of::<T>();
+            (most / channel_stride).max(1)
+        } else {
+            1
+        };
         Self {
             lanes,
             // Weights that lie apart need registers of their own.
@@ -76,7 +92,9 @@ impl Cut {
             band,
             line_stride,
             copy_stride,
-            channel_stride: plan.copies() * copy_stride,
+            channel_stride,
+            sweep_channels,
+            sweep_copies,
         }
     }
 
@@ -95,7 +113,7 @@ pub(crate) fn grad_weight<T: Element>(
     grad_output: &[T],
 ) -> Vec<T> {
     let plan = Plan::grad_input(problem, Choices::default());
-    let cut = Cut::new(&plan, Registers::of::<T>(arch));
+    let cut = Cut::new::<T>(&plan, Registers::of::<T>(arch));
     let classes = plan.classes();
     let [class] = &classes[..] else {
         unreachable!("the gradient of the input has one phase");
@@ -131,7 +149,7 @@ pub(crate) fn grad_weight<T: Element>(
         }
     }
     threads.each(jobs.into_iter(), |job| arch.dispatch(job));
-    reorder(threads, problem, padded, &sums)
+    reorder(threads, problem, class, padded, &sums)
 }
 
 /// A step for each position of a band.
@@ -148,10 +166,20 @@ fn steps(plan: &Plan, cut: Cut) -> Steps {
     Steps::new(steps)
 }
 
-/// From `[o, tap][c]` with `padded` channels to `[o][c][tap]`.
-fn reorder<T: Element>(threads: Threads, problem: &Problem, padded: usize, sums: &[T]) -> Vec<T> {
+/// From `[o, class's tap][c]` with `padded` channels to `[o][c][tap]`.
+fn reorder<T: Element>(
+    threads: Threads,
+    problem: &Problem,
+    class: &Class,
+    padded: usize,
+    sums: &[T],
+) -> Vec<T> {
     let taps = problem.taps();
     let channel = problem.group_c_in() * taps;
+    let mut places = vec![0; taps];
+    for (place, tap) in class.phases[0].taps.iter().enumerate() {
+        places[*tap] = place * padded;
+    }
     let mut grad = vec![T::default(); problem.c_out * channel];
     let at_once = 1 + MIN_VALUES_PER_JOB / channel;
     let jobs = grad.chunks_mut(at_once * channel);
@@ -160,10 +188,9 @@ fn reorder<T: Element>(threads: Threads, problem: &Problem, padded: usize, sums:
         let channels = grad.chunks_mut(channel).zip(sums.chunks(taps * padded));
         for (grad, sums) in channels {
             for (c, grad) in grad.chunks_exact_mut(taps).enumerate() {
-                let from = sums[c..].iter().step_by(padded);
-                grad.iter_mut()
-                    .zip(from)
-                    .for_each(|(grad, sum)| *grad = *sum);
+                for (grad, place) in grad.iter_mut().zip(&places) {
+                    *grad = sums[place + c];
+                }
             }
         }
     });
@@ -254,6 +281,27 @@ struct Job<'a, 't, T: Element> {
     sums: &'t mut [T],
 }
 
+/// Rows whose copies are there at once: those of some output channels, or, of one channel, those
+/// that read some of its copies.
+struct Sweep {
+    /// In the group.
+    channels: Range<usize>,
+    copies: Range<usize>,
+    /// The index of its first row in the job.
+    first_row: usize,
+    /// Where each row's values are in the copies.
+    offsets: Vec<usize>,
+}
+
+/// Positions that are summed from zero.
+struct Band {
+    map: usize,
+    row: usize,
+    rows: usize,
+    /// Whether it is the last of all.
+    last: bool,
+}
+
 impl<T: Element> WithSimd for Job<'_, '_, T> {
     type Output = ();
 
@@ -265,69 +313,141 @@ impl<T: Element> WithSimd for Job<'_, '_, T> {
             rows,
             sums,
         } = self;
-        let Operands { plan, cut, .. } = operands;
-        let problem = &plan.problem;
-        let [height, width] = [problem.axes[0].input, problem.axes[1].input];
-
-        let channels = rows.start / problem.taps()..rows.end.div_ceil(problem.taps());
-        let offsets = operands.row_offsets(rows, channels.start);
-        let mut copies = Buffer::new(channels.len() * cut.channel_stride);
-        let output_plane = problem.output_plane();
-        for map in 0..problem.batch {
-            let first = (map * problem.groups + group) * problem.group_c_out() + channels.start;
-            let maps = operands.grad_output[first * output_plane..].chunks_exact(output_plane);
-            for row in (0..height).step_by(cut.band) {
-                let band = BandCopy {
-                    plan,
-                    first_row: row,
-                    rows: cut.band.min(height - row),
-                    line_stride: cut.line_stride,
-                    copy_stride: cut.copy_stride,
-                };
-                let to = copies.chunks_exact_mut(cut.channel_stride);
-                for (map, copies) in maps.clone().zip(to) {
-                    band.write(map, copies);
-                }
-                let positions = band.rows * width;
-                for block in 0..cut.blocks {
-                    let map = (group * cut.blocks + block) * problem.batch + map;
-                    let position = (map * height + row) * width;
-                    let source = &operands.input[position * cut.block..][..positions * cut.block];
-                    let channels = problem.group_c_in() - block * cut.block;
-                    let vectors = channels.div_ceil(cut.lanes).min(cut.block / cut.lanes);
-                    let starts = &[0, cut.lanes][..vectors];
-                    let tiles = sums.chunks_mut(cut.rows * cut.padded_channels());
-                    for (sums, rows) in tiles.zip(offsets.chunks(cut.rows)) {
-                        let tile = Tile {
-                            source,
-                            weights: &copies,
-                            rows,
-                            steps: &operands.steps,
-                            range: 0..positions,
-                            begin: map == 0 && row == 0,
-                        };
-                        let sums = &mut sums[block * cut.block..];
-                        tile.run(simd, starts, sums, cut.padded_channels());
-                    }
-                }
+        let cut = &operands.cut;
+        let sweeps = operands.sweeps(rows);
+        let channels = sweeps.iter().map(|sweep| sweep.channels.len()).max();
+        let mut copies = Buffer::new(channels.unwrap_or(0) * cut.channel_stride);
+        let bands = operands.bands();
+        let mut sums = LongSum::new(sums, bands.len());
+        for band in bands {
+            for sweep in &sweeps {
+                operands.copy(group, &band, sweep, &mut copies);
+                let begin = sums.begins();
+                let rows = &mut sums.sums()[sweep.first_row * cut.padded_channels()..];
+                operands.multiply(simd, group, &band, sweep, &copies, rows, begin);
             }
+            sums.end_band(band.last);
         }
     }
 }
 
 impl<T: Element> Operands<'_, T> {
-    /// Where each row's values are in the copies of the output's gradient, which begin with channel
-    /// `first_channel`.
+    /// All positions, in the order of their sums.
     #[inline(always)]
-    fn row_offsets(&self, rows: Range<usize>, first_channel: usize) -> Vec<usize> {
-        let (cut, class) = (&self.cut, self.class);
-        let taps = class.taps.len();
-        let mut offsets = vec![0; taps];
-        for (tap, place) in class.phases[0].taps.iter().zip(&class.taps) {
-            let [y, x] = place.ahead;
-            offsets[*tap] = place.copy * cut.copy_stride + y * cut.line_stride + x;
+    fn bands(&self) -> Vec<Band> {
+        let problem = &self.plan.problem;
+        let (height, most) = (problem.axes[0].input, self.cut.band);
+        let mut bands = Vec::new();
+        for map in 0..problem.batch {
+            for row in (0..height).step_by(most) {
+                let rows = most.min(height - row);
+                let last = map + 1 == problem.batch && row + rows == height;
+                bands.push(Band {
+                    map,
+                    row,
+                    rows,
+                    last,
+                });
+            }
         }
-        rows.map(|row| (row / taps - first_channel) * cut.channel_stride + offsets[row % taps])
-            .collect()
+        bands
+    }
+
+    /// Divides rows into those whose copies are there at once.
+    #[inline(always)]
+    fn sweeps(&self, rows: Range<usize>) -> Vec<Sweep> {
+        let (cut, taps) = (&self.cut, self.class.taps.len());
+        let all = self.plan.copies();
+        let mut sweeps = Vec::new();
+        let channels = rows.start / taps..rows.end.div_ceil(taps);
+        for channel in channels.clone().step_by(cut.sweep_channels) {
+            let channels = channel..channels.end.min(channel + cut.sweep_channels);
+            for copy in (0..all).step_by(cut.sweep_copies) {
+                let copies = copy..all.min(copy + cut.sweep_copies);
+                // Several channels with all their taps, or one with some.
+                let taps_read = self.class.taps_of(copies.clone());
+                let first = (channels.start * taps + taps_read.start).max(rows.start);
+                let end = ((channels.end - 1) * taps + taps_read.end).min(rows.end);
+                if first < end {
+                    let offset = |row: usize| {
+                        let place = &self.class.taps[row % taps];
+                        let [y, x] = place.ahead;
+                        (row / taps - channels.start) * cut.channel_stride
+                            + (place.copy - copies.start) * cut.copy_stride
+                            + y * cut.line_stride
+                            + x
+                    };
+                    sweeps.push(Sweep {
+                        first_row: first - rows.start,
+                        offsets: (first..end).map(offset).collect(),
+                        channels: channels.clone(),
+                        copies,
+                    });
+                }
+            }
+        }
+        sweeps
+    }
+
+    /// Copies what a sweep reads of the output's gradient.
+    #[inline(always)]
+    fn copy(&self, group: usize, band: &Band, sweep: &Sweep, to: &mut [T]) {
+        let problem = &self.plan.problem;
+        let copy = BandCopy {
+            plan: self.plan,
+            first_row: band.row,
+            rows: band.rows,
+            line_stride: self.cut.line_stride,
+            copy_stride: self.cut.copy_stride,
+        };
+        let plane = problem.output_plane();
+        let first = (band.map * problem.groups + group) * problem.group_c_out();
+        let maps = self.grad_output[(first + sweep.channels.start) * plane..].chunks_exact(plane);
+        let to = to.chunks_exact_mut(self.cut.channel_stride);
+        for (map, to) in maps.zip(to).take(sweep.channels.len()) {
+            copy.write(map, sweep.copies.clone(), to);
+        }
+    }
+
+    /// Adds a band's products to the sums of a sweep's rows, or stores them.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    fn multiply<S: Simd>(
+        &self,
+        simd: S,
+        group: usize,
+        band: &Band,
+        sweep: &Sweep,
+        copies: &[T],
+        sums: &mut [T],
+        begin: bool,
+    ) {
+        let (problem, cut) = (&self.plan.problem, &self.cut);
+        let width = problem.axes[1].input;
+        let positions = band.rows * width;
+        for block in 0..cut.blocks {
+            let map = (group * cut.blocks + block) * problem.batch + band.map;
+            let first = map * problem.input_plane() + band.row * width;
+            let source = &self.input[first * cut.block..][..positions * cut.block];
+            let channels = problem.group_c_in() - block * cut.block;
+            let vectors = channels.div_ceil(cut.lanes).min(cut.block / cut.lanes);
+            let starts = &[0, cut.lanes][..vectors];
+            let tiles = sums.chunks_mut(cut.rows * cut.padded_channels());
+            for (sums, rows) in tiles.zip(sweep.offsets.chunks(cut.rows)) {
+                // A line may be longer than what is summed from zero.
+                for first in (0..positions).step_by(MAX_TILE_STEPS) {
+                    let tile = Tile {
+                        source,
+                        weights: copies,
+                        rows,
+                        steps: &self.steps,
+                        range: first..positions.min(first + MAX_TILE_STEPS),
+                        begin: begin && first == 0,
+                    };
+                    let sums = &mut sums[block * cut.block..];
+                    tile.run(simd, starts, sums, cut.padded_channels());
+                }
+            }
+        }
     }
 }

@@ -27,6 +27,7 @@ mod cut;
 mod direct;
 mod element;
 mod grad_weight;
+mod long_sum;
 mod output;
 mod pack;
 mod pass;
@@ -47,6 +48,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub use pulp::Arch;
 
 pub use self::element::Element;
+use self::long_sum::pairwise_sum;
 pub use self::problem::{Axis, Problem};
 use self::threads::Threads;
 use self::tuning::{
@@ -237,32 +239,14 @@ pub fn grad_bias<T: Element>(problem: &Problem, grad_output: &[T]) -> Vec<T> {
     let mut grad = vec![T::default(); c_out];
     let threads = Threads::worth(grad_output.len());
     threads.each(grad.iter_mut().enumerate(), |(channel, grad)| {
-        for map in 0..problem.batch {
-            *grad += sum(&grad_output[(map * c_out + channel) * plane..][..plane]);
-        }
+        let map_sum = |map: usize| {
+            let first = (map * c_out + channel) * plane;
+            pairwise_sum(&grad_output[first..][..plane])
+        };
+        let map_sums: Vec<T> = (0..problem.batch).map(map_sum).collect();
+        *grad = pairwise_sum(&map_sums);
     });
     grad
-}
-
-/// The sum of some values, in an order that vectors can keep, and that adds up small sums first.
-fn sum<T: Element>(values: &[T]) -> T {
-    let blocks = values.chunks(1024).map(sum_of_block);
-    blocks.fold(T::default(), |sum, block| sum + block)
-}
-
-fn sum_of_block<T: Element>(values: &[T]) -> T {
-    let mut sums = [T::default(); 16];
-    let chunks = values.chunks_exact(sums.len());
-    let mut sum = T::default();
-    for value in chunks.remainder() {
-        sum += *value;
-    }
-    for chunk in chunks {
-        for (sum, value) in sums.iter_mut().zip(chunk) {
-            *sum += *value;
-        }
-    }
-    sums.into_iter().fold(sum, |sum, next| sum + next)
 }
 
 /// Whether plain loops are the better choice: for few products, and for taps so far apart that

@@ -71,7 +71,7 @@ fn steps(class: &Class, cut: &Cut, rows: usize) -> Steps {
             let [y, x] = place.ahead;
             steps.push(Step {
                 source: channel * cut.channel_stride
-                    + place.copy * cut.copy_stride
+                    + place.copy % cut.copies * cut.copy_stride
                     + y * cut.line_stride
                     + x,
                 weight: steps.len() * rows,

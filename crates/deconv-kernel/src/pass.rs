@@ -6,8 +6,10 @@
 //! products to the unit's sums, one row for each channel and phase. Finally the phases are
 //! interleaved into the target, which is written once.
 //!
-//! No sum depends on how the target is cut: the order is that of the source's channels and taps.
+//! No sum depends on how the target is cut: the order is that of the source's channels and taps, and
+//! a new partial sum begins with every chunk and after `MAX_TILE_STEPS` steps.
 
+use core::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pulp::{Arch, Simd, WithSimd};
@@ -22,7 +24,7 @@ use crate::plan::{Choices, Plan};
 use crate::problem::Problem;
 use crate::threads::Threads;
 use crate::tile::{Registers, SideBySide, Tile, VECTORS};
-use crate::tuning::MIN_UNMERGED_CHANNELS;
+use crate::tuning::{MAX_TILE_STEPS, MIN_UNMERGED_CHANNELS};
 
 /// A pass with all that its units share.
 struct Pass<'a, T: Element> {
@@ -80,12 +82,13 @@ struct PhaseSums {
     cells: [usize; 2],
 }
 
-/// Channels of the source that are copied and multiplied at once.
-#[derive(Clone, Copy)]
+/// What is copied and multiplied at once: some channels of the source, or some copies of one.
+#[derive(Clone)]
 struct Chunk {
     /// The first channel, in the group.
     channel: usize,
     channels: usize,
+    copies: Range<usize>,
 }
 
 /// The transposed convolution.
@@ -237,24 +240,20 @@ impl<T: Element> WithSimd for Compute<'_, '_, T> {
             unit,
             scratch,
         } = self;
-        let (cut, sources) = (&pass.cut, pass.plan.source.count);
+        let cut = &pass.cut;
         let height = &pass.plan.axes[0];
         let rows = cut.band.min(height.cells - unit.row.min(height.cells));
-        let length = cut.depth * cut.channel_stride + cut.registers.lanes;
+        let length = cut.copied_values();
         if scratch.source.len() < length {
             scratch.source = Buffer::new(length);
         }
         let sums = pass.place_sums(&unit, rows, scratch);
 
         if rows > 0 && !pass.classes.is_empty() {
-            for channel in (0..sources).step_by(cut.depth) {
-                let chunk = Chunk {
-                    channel,
-                    channels: cut.depth.min(sources - channel),
-                };
-                pass.copy(&unit, rows, chunk, &mut scratch.source);
+            for chunk in pass.chunks() {
+                pass.copy(&unit, rows, &chunk, &mut scratch.source);
                 for (packed, sums) in pass.classes.iter().zip(&sums) {
-                    pass.multiply(simd, &unit, packed, chunk, *sums, scratch);
+                    pass.multiply(simd, &unit, packed, &chunk, *sums, scratch);
                 }
             }
         }
@@ -263,6 +262,20 @@ impl<T: Element> WithSimd for Compute<'_, '_, T> {
 }
 
 impl<T: Element> Pass<'_, T> {
+    /// What is copied and multiplied at once, in the order of the sums.
+    #[inline(always)]
+    fn chunks(&self) -> impl Iterator<Item = Chunk> {
+        let (cut, sources) = (&self.cut, self.plan.source.count);
+        let all = self.plan.copies();
+        (0..sources).step_by(cut.depth).flat_map(move |channel| {
+            (0..all).step_by(cut.copies).map(move |copy| Chunk {
+                channel,
+                channels: cut.depth.min(sources - channel),
+                copies: copy..all.min(copy + cut.copies),
+            })
+        })
+    }
+
     /// Places each class's sums one after the other, behind a line of zeros.
     #[inline(always)]
     fn place_sums(&self, unit: &Unit<T>, rows: usize, scratch: &mut Scratch<T>) -> Vec<ClassSums> {
@@ -287,7 +300,7 @@ impl<T: Element> Pass<'_, T> {
 
     /// Copies what a unit reads of some channels: `[channel][copy][line][cells + reach]`.
     #[inline(always)]
-    fn copy(&self, unit: &Unit<T>, rows: usize, chunk: Chunk, to: &mut [T]) {
+    fn copy(&self, unit: &Unit<T>, rows: usize, chunk: &Chunk, to: &mut [T]) {
         let band = BandCopy {
             plan: self.plan,
             first_row: unit.row,
@@ -301,7 +314,7 @@ impl<T: Element> Pass<'_, T> {
         let maps = self.source[first * plane..].chunks_exact(plane);
         let copies = to.chunks_mut(self.cut.channel_stride);
         for (map, to) in maps.zip(copies).take(chunk.channels) {
-            band.write(map, to);
+            band.write(map, chunk.copies.clone(), to);
         }
     }
 
@@ -312,7 +325,7 @@ impl<T: Element> Pass<'_, T> {
         simd: S,
         unit: &Unit<T>,
         packed: &Packed<T>,
-        chunk: Chunk,
+        chunk: &Chunk,
         sums: ClassSums,
         scratch: &mut Scratch<T>,
     ) {
@@ -323,18 +336,23 @@ impl<T: Element> Pass<'_, T> {
         let weights = packed.weights.chunks_exact(packed.block_stride);
         let weights = weights.skip(unit_index * packed.blocks);
         let starts = &packed.starts[..sums.row_stride / lanes];
-        for (i, starts) in starts.chunks(VECTORS).enumerate() {
-            for (row, weights) in (0..unit_rows).step_by(packed.rows).zip(weights.clone()) {
-                let tile = Tile {
-                    source: &scratch.source,
-                    weights: &weights[packed.rows * chunk.channel * taps..],
-                    rows: SideBySide(packed.rows.min(unit_rows - row)),
-                    steps: &packed.steps,
-                    range: 0..chunk.channels * taps,
-                    begin: chunk.channel == 0,
-                };
-                let at = sums.first + row * sums.row_stride + i * VECTORS * lanes;
-                tile.run(simd, starts, &mut scratch.sums[at..], sums.row_stride);
+        // A chunk has several channels with all their taps, or one with some.
+        let steps = class.taps_of(chunk.copies.clone());
+        let end = (chunk.channels - 1) * taps + steps.end;
+        for first in (steps.start..end).step_by(MAX_TILE_STEPS) {
+            for (i, starts) in starts.chunks(VECTORS).enumerate() {
+                for (row, weights) in (0..unit_rows).step_by(packed.rows).zip(weights.clone()) {
+                    let tile = Tile {
+                        source: &scratch.source,
+                        weights: &weights[packed.rows * chunk.channel * taps..],
+                        rows: SideBySide(packed.rows.min(unit_rows - row)),
+                        steps: &packed.steps,
+                        range: first..end.min(first + MAX_TILE_STEPS),
+                        begin: chunk.channel == 0 && first == 0,
+                    };
+                    let at = sums.first + row * sums.row_stride + i * VECTORS * lanes;
+                    tile.run(simd, starts, &mut scratch.sums[at..], sums.row_stride);
+                }
             }
         }
     }

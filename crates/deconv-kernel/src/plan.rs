@@ -29,6 +29,8 @@
 //! Phases with the same planes at the same distances form a *class*: their weights become the rows
 //! of one matrix.
 
+use core::ops::Range;
+
 use crate::problem::{Axis, Problem};
 
 /// The plan of a pass.
@@ -95,7 +97,7 @@ impl Plan {
     pub(crate) fn classes(&self) -> Vec<Class> {
         let [height, width] = &self.axes;
         pairs(&height.classes, &width.classes, |y, x| {
-            Class::new(y, x, height.copies.len(), self.problem.axes[1].kernel)
+            Class::new(y, x, width.copies.len(), self.problem.axes[1].kernel)
         })
     }
 
@@ -354,16 +356,16 @@ impl PhaseGroup {
     }
 }
 
-/// The copies that the taps read, in order: one for each plane, from the lowest shift on; or one for
-/// each plane and shift.
+/// The copies that the taps read, in order: one for each plane, from the plane's lowest shift on; or
+/// one for each plane and shift.
 fn list_copies(groups: &[PhaseGroup], copy_shifts: bool) -> Vec<Copied> {
     let mut copies: Vec<Copied> = groups.iter().flat_map(PhaseGroup::reads).collect();
-    if !copy_shifts {
-        let lowest = copies.iter().map(|copy| copy.shift).min().unwrap_or(0);
-        copies.iter_mut().for_each(|copy| copy.shift = lowest);
-    }
     copies.sort_unstable();
-    copies.dedup();
+    if copy_shifts {
+        copies.dedup();
+    } else {
+        copies.dedup_by_key(|copy| copy.plane);
+    }
     copies
 }
 
@@ -408,7 +410,7 @@ pub(crate) struct Class {
 /// Where a tap of a class reads the source.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
-    /// The index of a copy. Those of one column are neighbours.
+    /// The index of a copy, `[row's copy][column's copy]`.
     pub(crate) copy: usize,
     /// How far ahead in it, by axis.
     pub(crate) ahead: [usize; 2],
@@ -424,20 +426,35 @@ pub(crate) struct ClassPhase {
 }
 
 impl Class {
-    fn new(y: &AxisClass, x: &AxisClass, y_copies: usize, kernel_columns: usize) -> Self {
-        Self {
-            taps: pairs(&y.taps, &x.taps, |y, x| Place {
-                copy: x.copy * y_copies + y.copy,
-                ahead: [y.ahead, x.ahead],
-            }),
-            phases: pairs(&y.phases, &x.phases, |y, x| ClassPhase {
+    /// Taps are in the order of the copies that they read, so parts of the copies have parts of the
+    /// taps.
+    fn new(y: &AxisClass, x: &AxisClass, x_copies: usize, kernel_columns: usize) -> Self {
+        let places = pairs(&y.taps, &x.taps, |y, x| Place {
+            copy: y.copy * x_copies + x.copy,
+            ahead: [y.ahead, x.ahead],
+        });
+        let mut order: Vec<usize> = (0..places.len()).collect();
+        order.sort_unstable_by_key(|i| (places[*i].copy, places[*i].ahead));
+        let phase = |y: &Phase, x: &Phase| {
+            let taps = pairs(&y.taps, &x.taps, |y, x| y * kernel_columns + x);
+            ClassPhase {
                 phase: [y.phase, x.phase],
                 lead: [y.lead, x.lead],
                 cells: [y.cells, x.cells],
-                taps: pairs(&y.taps, &x.taps, |y, x| y * kernel_columns + x),
-            }),
+                taps: order.iter().map(|i| taps[*i]).collect(),
+            }
+        };
+        Self {
+            taps: order.iter().map(|i| places[*i]).collect(),
+            phases: pairs(&y.phases, &x.phases, phase),
             lead: [y.lead, x.lead],
         }
+    }
+
+    /// The taps that read some of the copies.
+    pub(crate) fn taps_of(&self, copies: Range<usize>) -> Range<usize> {
+        let before = |end: usize| self.taps.partition_point(|place| place.copy < end);
+        before(copies.start)..before(copies.end)
     }
 }
 

@@ -7,7 +7,9 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::buffer::Buffer;
 use crate::copies::BandCopy;
+use crate::cut::copies_at_once;
 use crate::element::Element;
+use crate::long_sum::{LongSum, fold};
 use crate::plan::{Choices, Plan};
 use crate::problem::Problem;
 use crate::threads::Threads;
@@ -81,43 +83,55 @@ impl<T: Element> WithSimd for Products<'_, '_, T> {
         let line_stride = width + plan.axes[1].reach;
         let most_rows = (SCALAR_PRODUCT_VALUES / line_stride).clamp(1, height);
         let copy_stride = (most_rows + plan.axes[0].reach) * line_stride;
-        let length = plan.copies() * copy_stride;
-        if copies.grad_output.len() < length {
+        let (all, at_once) = (plan.copies(), copies_at_once::<T>(plan, copy_stride));
+        if copies.grad_output.len() < at_once * copy_stride {
             copies.input = Buffer::new(most_rows * line_stride);
             copies.input.fill(T::default());
-            copies.grad_output = Buffer::new(length);
+            copies.grad_output = Buffer::new(at_once * copy_stride);
         }
 
         let (input_plane, output_plane) = (problem.input_plane(), problem.output_plane());
-        for map in 0..problem.batch {
+        let bands = problem.batch * height.div_ceil(most_rows);
+        let mut sums = LongSum::new(grad, bands);
+        for band in 0..bands {
+            let (map, row) = (
+                band / height.div_ceil(most_rows),
+                band % height.div_ceil(most_rows) * most_rows,
+            );
+            let band_copy = BandCopy {
+                plan,
+                first_row: row,
+                rows: most_rows.min(height - row),
+                line_stride,
+                copy_stride,
+            };
+            if sums.begins() {
+                sums.sums().fill(T::default());
+            }
             let first = (map * problem.c_out + channel) * output_plane;
             let grad_output = &grad_output[first..][..output_plane];
-            for row in (0..height).step_by(most_rows) {
-                let band = BandCopy {
-                    plan,
-                    first_row: row,
-                    rows: most_rows.min(height - row),
-                    line_stride,
-                    copy_stride,
-                };
-                band.write(grad_output, &mut copies.grad_output);
+            for copy in (0..all).step_by(at_once) {
+                let range = copy..all.min(copy + at_once);
+                band_copy.write(grad_output, range.clone(), &mut copies.grad_output);
                 for c in 0..c_in {
                     let first = ((map * problem.groups + group) * c_in + c) * input_plane;
                     let lines = input[first + row * width..].chunks_exact(width);
                     let to = copies.input.chunks_exact_mut(line_stride);
-                    for (to, from) in to.zip(lines.take(band.rows)) {
+                    for (to, from) in to.zip(lines.take(band_copy.rows)) {
                         to[..width].copy_from_slice(from);
                     }
                     // The last line's zeros are no part of it.
-                    let input = &copies.input[..(band.rows - 1) * line_stride + width];
-                    let grad = &mut grad[c * taps..];
-                    for (place, tap) in class.taps.iter().zip(&class.phases[0].taps) {
+                    let input = &copies.input[..(band_copy.rows - 1) * line_stride + width];
+                    let sums = &mut sums.sums()[c * taps..];
+                    for i in class.taps_of(range.clone()) {
+                        let (place, tap) = (&class.taps[i], class.phases[0].taps[i]);
                         let [y, x] = place.ahead;
-                        let first = place.copy * copy_stride + y * line_stride + x;
-                        grad[*tap] += scalar_product(input, &copies.grad_output[first..]);
+                        let first = (place.copy - range.start) * copy_stride + y * line_stride + x;
+                        sums[tap] += scalar_product(input, &copies.grad_output[first..]);
                     }
                 }
             }
+            sums.end_band(band + 1 == bands);
         }
     }
 }
@@ -128,14 +142,14 @@ fn scalar_product<T: Element>(a: &[T], b: &[T]) -> T {
     let b = &b[..a.len()];
     let mut sums = [T::default(); 64];
     let (whole_a, whole_b) = (a.chunks_exact(64), b.chunks_exact(64));
-    let mut sum = T::default();
-    for (a, b) in whole_a.remainder().iter().zip(whole_b.remainder()) {
-        sum += *a * *b;
+    let rest = whole_a.remainder().iter().zip(whole_b.remainder());
+    for (sum, (a, b)) in sums.iter_mut().zip(rest) {
+        *sum = *a * *b;
     }
     for (a, b) in whole_a.zip(whole_b) {
         for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
             *sum += *a * *b;
         }
     }
-    sums.into_iter().fold(sum, |sum, next| sum + next)
+    fold(sums)
 }

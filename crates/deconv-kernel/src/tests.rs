@@ -1,6 +1,9 @@
 //! The kernels against plain loops over everything in `f64`, on random sizes. The numbers are whole,
 //! so results are compared with `==`.
 
+mod digits;
+mod large;
+
 use pulp::Arch;
 use rayon::ThreadPool;
 
@@ -84,8 +87,8 @@ struct Case {
 }
 
 impl Case {
-    fn random(draw: &mut Draw) -> Self {
-        let problem = random_problem(draw);
+    /// Random operands.
+    fn new(draw: &mut Draw, problem: Problem) -> Self {
         let [input, weight, grad_output] = [
             problem.input_shape(),
             problem.weight_shape(),
@@ -178,7 +181,8 @@ fn every_kernel_is_exact_on_random_sizes() {
     let pools = [pool(1), pool(3)];
     let mut draw = Draw::new(1);
     for i in 0..3_000 {
-        let case = Case::random(&mut draw);
+        let problem = random_problem(&mut draw);
+        let case = Case::new(&mut draw, problem);
         pools[i % 2].install(|| {
             for arch in archs() {
                 case.check::<f32>(arch, |value| value as f32);
@@ -221,6 +225,22 @@ fn same(input: usize, kernel: usize, stride: usize, dilation: usize) -> Axis {
     };
     Axis {
         crop_begin: axis.full().saturating_sub(axis.output) / 2,
+        ..axis
+    }
+}
+
+/// The full map, with nothing cropped.
+fn whole_map(input: usize, kernel: usize, stride: usize) -> Axis {
+    let axis = Axis {
+        input,
+        kernel,
+        stride,
+        dilation: 1,
+        crop_begin: 0,
+        output: 0,
+    };
+    Axis {
+        output: axis.full(),
         ..axis
     }
 }

@@ -1,16 +1,15 @@
 //! How the kernels share work among threads: Rayon's, and the caller's own.
 //!
-//! To wake a thread that sleeps costs tens of microseconds, as much as many a call's work, and some
-//! systems then start it on the caller's own processor. So the caller works too, and Rayon's threads
-//! stay awake from one call to the next, as those of OpenMP do; meanwhile they take any job of
-//! Rayon's.
+//! To wake a thread that sleeps costs tens of microseconds, as much as the work of a small call, and
+//! some systems then start it on the caller's own processor. So the caller works too, and Rayon's
+//! threads look for the next call for some microseconds before they sleep.
 
 use std::hint::spin_loop;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use crate::tuning::{AWAKE_MICROSECONDS, LOOKS_BEFORE_SLEEP, MIN_SHARED_MULADDS};
+use crate::tuning::{LINGER_MICROSECONDS, LOOKS_BEFORE_SLEEP, MIN_SHARED_MULADDS};
 
 /// How many threads a call takes.
 #[derive(Clone, Copy)]
@@ -26,6 +25,12 @@ impl Threads {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn new(count: usize) -> Self {
+        Self(count)
+    }
+
+    /// Rayon's threads.
     pub(crate) fn all() -> Self {
         Self(rayon::current_num_threads())
     }
@@ -64,7 +69,6 @@ impl Threads {
         if helpers == 0 {
             return work();
         }
-        keep_awake(helpers);
         let working = AtomicUsize::new(helpers);
         rayon::in_place_scope(|scope| {
             for _ in 0..helpers {
@@ -73,6 +77,7 @@ impl Threads {
                     working.fetch_sub(1, Ordering::Release);
                 });
             }
+            linger(helpers);
             work();
             for look in 0..LOOKS_BEFORE_SLEEP {
                 if working.load(Ordering::Acquire) == 0 {
@@ -84,24 +89,28 @@ impl Threads {
     }
 }
 
-/// Keeps as many of Rayon's threads awake for a while.
-fn keep_awake(threads: usize) {
-    static END: AtomicU64 = AtomicU64::new(0);
-    static THREADS: AtomicUsize = AtomicUsize::new(0);
+/// Rayon's threads look for a next job for some microseconds before they sleep.
+///
+/// The job that does so may run on top of a worker that waits in `join`, `scope` or a parallel
+/// iterator, and that worker cannot go on until the job ends. So each job ends at a time that no
+/// later call puts off, and at once when it has run another job. A caller that is one of Rayon's
+/// threads makes none: it would lie in the way of the caller's own jobs.
+fn linger(threads: usize) {
+    static LINGERING: AtomicUsize = AtomicUsize::new(0);
 
-    END.fetch_max(microseconds() + AWAKE_MICROSECONDS, Ordering::Relaxed);
-    while THREADS.load(Ordering::Relaxed) < threads {
-        THREADS.fetch_add(1, Ordering::Relaxed);
+    if rayon::current_thread_index().is_some() {
+        return;
+    }
+    while LINGERING.load(Ordering::Relaxed) < threads {
+        LINGERING.fetch_add(1, Ordering::Relaxed);
         rayon::spawn(|| {
-            for look in 0.. {
-                if microseconds() > END.load(Ordering::Relaxed) {
-                    break;
-                }
-                if rayon::yield_now() != Some(rayon::Yield::Executed) {
-                    pause(look);
-                }
+            let end = Instant::now() + Duration::from_micros(LINGER_MICROSECONDS);
+            let mut look = 0;
+            while Instant::now() < end && rayon::yield_now() != Some(rayon::Yield::Executed) {
+                pause(look);
+                look += 1;
             }
-            THREADS.fetch_sub(1, Ordering::Relaxed);
+            LINGERING.fetch_sub(1, Ordering::Relaxed);
         });
     }
 }
@@ -114,10 +123,4 @@ fn pause(look: usize) {
     } else {
         spin_loop();
     }
-}
-
-/// The time since the first call of this function.
-fn microseconds() -> u64 {
-    static START: OnceLock<Instant> = OnceLock::new();
-    START.get_or_init(Instant::now).elapsed().as_micros() as u64
 }

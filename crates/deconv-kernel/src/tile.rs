@@ -88,7 +88,7 @@ pub(crate) struct Tile<'a, T, R> {
     pub(crate) steps: &'a Steps,
     /// Which of the steps are taken.
     pub(crate) range: Range<usize>,
-    /// Whether the sums start from zero; otherwise from what is there.
+    /// Whether the sums are stored; otherwise they are added to those that are there.
     pub(crate) begin: bool,
 }
 
@@ -192,17 +192,6 @@ impl<T: Element, R: Rows> Tile<'_, T, R> {
         assert!((N - 1) * stride + V * lanes <= sums.len());
 
         let mut tile = [[T::splat(simd, T::default()); V]; N];
-        if !self.begin {
-            for (r, row) in tile.iter_mut().enumerate() {
-                for (v, sum) in row.iter_mut().enumerate() {
-                    // SAFETY: `lanes` numbers from there on are in `sums`, by the third assertion.
-                    *sum = unsafe {
-                        let at = sums.as_ptr().add(r * stride + v * lanes);
-                        at.cast::<T::Vector<S>>().read_unaligned()
-                    };
-                }
-            }
-        }
         let (from, weights) = (self.source.as_ptr(), self.weights.as_ptr());
         for step in &self.steps.steps[self.range.clone()] {
             let mut vectors = [T::splat(simd, T::default()); V];
@@ -228,7 +217,12 @@ impl<T: Element, R: Rows> Tile<'_, T, R> {
                 // SAFETY: `lanes` numbers from there on are in `sums`, by the third assertion.
                 unsafe {
                     let at = sums.as_mut_ptr().add(r * stride + v * lanes);
-                    at.cast::<T::Vector<S>>().write_unaligned(*sum);
+                    let at = at.cast::<T::Vector<S>>();
+                    if self.begin {
+                        at.write_unaligned(*sum);
+                    } else {
+                        at.write_unaligned(T::add_vectors(simd, at.read_unaligned(), *sum));
+                    }
                 }
             }
         }

@@ -32,6 +32,17 @@ pub(crate) const MIN_TILE_STEPS: usize = 64;
 /// of 1 MiB with the packed weights beside them. Not measured against other values.
 pub(crate) const L2_SHARE_BYTES: usize = 320 << 10;
 
+/// Where a row of cells alone needs more than its share, it may take this many; beyond, channels and
+/// copies are cut down to one. Not measured.
+pub(crate) const MAX_L2_SHARES: usize = 4;
+
+/// Multiply-adds of vectors that a copied vector costs: a load, a store, and its place. Not measured.
+pub(crate) const COPY_COST: usize = 3;
+
+/// Bands whose sums are added up one after the other. After so many, a new sum begins: sums of
+/// millions of positions would lose digits in one chain.
+pub(crate) const BANDS_PER_SUM: usize = 64;
+
 /// A copy for each column shift is made where lines with zeros between them would take more than
 /// `9 / 8` of the vectors. Not measured.
 pub(crate) const MAX_VECTORS_WITH_ZEROS: [usize; 2] = [9, 8];
@@ -61,8 +72,8 @@ pub(crate) const MAX_IDLE_BYTES: usize = 32 << 20;
 /// Bytes of a cache line on x86-64 and most 64-bit ARM processors.
 pub(crate) const CACHE_LINE_BYTES: usize = 64;
 
-/// Microseconds that a thread stays awake after the last call.
-pub(crate) const AWAKE_MICROSECONDS: u64 = 1_000;
+/// Microseconds that one of Rayon's threads looks for a next job before it may sleep.
+pub(crate) const LINGER_MICROSECONDS: u64 = 50;
 
 /// How often the caller looks whether the others have ended before it sleeps: about 100
 /// microseconds.

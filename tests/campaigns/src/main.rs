@@ -7,9 +7,11 @@
 //! Every campaign prints its counts and its time, and exits with an error if anything was wrong. A
 //! seed makes it repeat.
 
+mod digits;
 #[path = "../../../crates/deconv-kernel/src/draw.rs"]
 mod draw;
 mod layer;
+mod neighbours;
 
 use std::process::ExitCode;
 
@@ -26,6 +28,10 @@ struct Arguments {
 enum Campaign {
     /// Random layers on Flex against plain loops and an independent formula of the sizes.
     Layer(Cases),
+    /// The digits of the weight's gradient over millions of positions, beside Burn's layer.
+    Digits,
+    /// What code that shares Rayon's threads sees, beside Burn's layer and beside nothing.
+    Neighbours(neighbours::Options),
 }
 
 /// What every campaign takes.
@@ -42,5 +48,7 @@ struct Cases {
 fn main() -> ExitCode {
     match Arguments::parse().campaign {
         Campaign::Layer(Cases { cases, seed }) => layer::run(cases, seed),
+        Campaign::Digits => digits::run(),
+        Campaign::Neighbours(options) => neighbours::run(&options),
     }
 }
