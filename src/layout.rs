@@ -1,9 +1,11 @@
-//! [`KernelLayout`]: how each framework stores a weight, and the conversions.
+//! [`KernelLayout`]: how each framework stores a weight, and the conversions of tensors and shapes.
+//! `layout/data.rs` converts stored data.
+
+mod data;
 
 use core::fmt;
 
-use burn::tensor::Tensor;
-use burn::tensor::{DType, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::Deconv2dError;
@@ -247,7 +249,7 @@ impl KernelLayout {
         weight: TensorData,
         groups: usize,
     ) -> Result<TensorData, Deconv2dError> {
-        convert_data(self, Self::Article, weight, groups)
+        data::convert(self, Self::Article, weight, groups)
     }
 
     /// Does what [`from_article`](Self::from_article) does, on data of any type that is not quantized.
@@ -262,7 +264,7 @@ impl KernelLayout {
         weight: TensorData,
         groups: usize,
     ) -> Result<TensorData, Deconv2dError> {
-        convert_data(Self::Article, self, weight, groups)
+        data::convert(Self::Article, self, weight, groups)
     }
 
     /// The lengths of the parts of a stored shape.
@@ -330,17 +332,6 @@ impl Description {
         }
         places
     }
-
-    /// The distance in memory, in values, between neighbours of each part.
-    fn strides(&self, parts: Parts) -> Parts {
-        let mut strides = [0; 5];
-        let mut stride = 1;
-        for &part in self.order.iter().rev() {
-            strides[part] = stride;
-            stride *= parts[part];
-        }
-        strides
-    }
 }
 
 /// The shape in the layout `to` of a weight whose shape in the layout `from` is `shape`.
@@ -376,75 +367,4 @@ fn convert(
         in_order.flip([ROW, COLUMN])
     };
     Ok(turned.permute(to.order).reshape(shape))
-}
-
-fn convert_data(
-    from: KernelLayout,
-    to: KernelLayout,
-    weight: TensorData,
-    groups: usize,
-) -> Result<TensorData, Deconv2dError> {
-    let (bytes, dtype) = (weight.as_bytes(), weight.dtype());
-    let lengths: Vec<usize> = weight.shape().iter().copied().collect();
-    let Ok(shape) = <[usize; 4]>::try_from(lengths.as_slice()) else {
-        return Err(Deconv2dError::WeightRank { shape: lengths });
-    };
-    let converted = convert_shape(from, to, shape, groups)?;
-    let parts = from.parts(shape, groups)?;
-    let size = dtype.size();
-    let stored = Deconv2dError::WeightBytes {
-        shape,
-        dtype,
-        bytes: bytes.len(),
-    };
-    // `check_tensor` has bounded the number of values, so this product does not overflow.
-    let complete = bytes.len() == parts.iter().product::<usize>() * size;
-    if matches!(dtype, DType::QFloat(_)) || !complete {
-        return Err(stored);
-    }
-
-    let (from, to) = (from.description(), to.description());
-    let source = Source {
-        lengths: parts,
-        strides: from.strides(parts),
-        turned: from.turned != to.turned,
-    };
-    let (outer, inner) = to.order.split_at(3);
-    let (outer, inner) = (source.offsets(outer), source.offsets(inner));
-    let mut result = Vec::with_capacity(bytes.len());
-    for outer in &outer {
-        for inner in &inner {
-            let at = (outer + inner) * size;
-            result.extend_from_slice(&bytes[at..at + size]);
-        }
-    }
-    TensorData::try_from_bytes_vec(result, converted, dtype).map_err(|_| stored)
-}
-
-/// Where the values of a stored weight are.
-struct Source {
-    lengths: Parts,
-    strides: Parts,
-    /// Whether to read rows and columns from the last to the first.
-    turned: bool,
-}
-
-impl Source {
-    /// The offsets, in values, of all indices of some parts. The index of the last part runs fastest.
-    fn offsets(&self, parts: &[usize]) -> Vec<usize> {
-        let mut offsets = vec![0];
-        for &part in parts {
-            let length = self.lengths[part];
-            let mut longer = Vec::with_capacity(offsets.len() * length);
-            for offset in offsets {
-                for index in 0..length {
-                    let turned = self.turned && (part == ROW || part == COLUMN);
-                    let index = if turned { length - 1 - index } else { index };
-                    longer.push(offset + index * self.strides[part]);
-                }
-            }
-            offsets = longer;
-        }
-        offsets
-    }
 }

@@ -18,7 +18,8 @@
 //!
 //! Beside the call:
 //!
-//! - `layout.rs`: [`KernelLayout`] has the weight layouts of other frameworks, and converts them.
+//! - `layout.rs`, `layout/data.rs`: [`KernelLayout`] has the weight layouts of other frameworks, and
+//!   converts them.
 //! - `convert_burn.rs`: [`Deconv2dLayer::from_conv_transpose2d`] and
 //!   [`Deconv2dLayer::to_conv_transpose2d`] convert from and to Burn's own layer.
 //! - `init.rs`: [`init::bilinear`] and [`init::icnr`] are initial values for upsampling.
