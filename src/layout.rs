@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::Deconv2dError;
 use crate::geometry::check_tensor;
 
-/// How a weight is stored: the order of its axes, and whether its kernels are turned by 180 degrees.
+/// How a weight is stored: the order of its axes, and whether its kernels are turned by 180
+/// degrees.
 ///
 /// | layout | who stores it | axes | kernels |
 /// |---|---|---|---|
@@ -21,13 +22,13 @@ use crate::geometry::check_tensor;
 /// | `Flax` | Flax, JAX | `[k_h, k_w, in, out]`, no groups | not turned |
 ///
 /// Burn, PyTorch, ONNX and TensorFlow define the transposed convolution as the gradient of a
-/// convolution, and store the kernel of that convolution. This crate, Equinox and Flax store the kernel
-/// that slides over the zero-filled map.
+/// convolution, and store the kernel of that convolution. This crate, Equinox and Flax store the
+/// kernel that slides over the zero-filled map.
 ///
 /// # Formula
 ///
-/// Let `article` be a weight of this crate, `γ` a group, `o = γ * (out / groups) + p` an output channel
-/// and `c = γ * (in / groups) + i` an input channel:
+/// Let `article` be a weight of this crate, `γ` a group, `o = γ * (out / groups) + p` an output
+/// channel and `c = γ * (in / groups) + i` an input channel:
 ///
 /// ```text
 /// burn[c, p, k_h - 1 - y, k_w - 1 - x]       = article[o, i, y, x]
@@ -55,8 +56,8 @@ pub enum KernelLayout {
     Article,
     /// `ConvTranspose2d` in Burn and PyTorch, and `ConvTranspose` in ONNX.
     Burn,
-    /// `conv2d_transpose` in TensorFlow and `Conv2DTranspose` in Keras. Also `ConvTranspose` in Flax with
-    /// `transpose_kernel=True`.
+    /// `conv2d_transpose` in TensorFlow and `Conv2DTranspose` in Keras. Also `ConvTranspose` in
+    /// Flax with `transpose_kernel=True`.
     TensorFlow,
     /// `ConvTranspose` in Flax and `jax.lax.conv_transpose`, without `transpose_kernel`.
     Flax,
@@ -74,8 +75,8 @@ type Parts = [usize; 5];
 
 /// What defines a layout. Every conversion follows from it.
 struct Description {
-    /// The parts in the order in which they are stored. `GROUP` has no axis of its own: together with
-    /// the part after it, it makes one axis.
+    /// The parts in the order in which they are stored. `GROUP` has no axis of its own: together
+    /// with the part after it, it makes one axis.
     order: [usize; 5],
     /// Whether the kernels are turned by 180 degrees.
     turned: bool,
@@ -122,8 +123,8 @@ impl KernelLayout {
     ///
     /// # Errors
     ///
-    /// `groups` that is zero, that the layout does not have, or that does not divide the channels, and
-    /// an axis of zero.
+    /// `groups` that is zero, that the layout does not have, or that does not divide the channels,
+    /// and an axis of zero.
     ///
     /// # Example
     ///
@@ -199,8 +200,8 @@ impl KernelLayout {
         convert_shape(Self::Article, self, article, groups)
     }
 
-    /// The shape in the layer of a weight whose shape in this layout is `shape`. This is the inverse of
-    /// [`shape_of`](Self::shape_of).
+    /// The shape in the layer of a weight whose shape in this layout is `shape`. This is the
+    /// inverse of [`shape_of`](Self::shape_of).
     ///
     /// # Errors
     ///
@@ -252,8 +253,8 @@ impl KernelLayout {
         data::convert(self, Self::Article, weight, groups)
     }
 
-    /// Does what [`from_article`](Self::from_article) does, on data of any type that is not quantized.
-    /// This is the inverse of [`data_to_article`](Self::data_to_article).
+    /// Does what [`from_article`](Self::from_article) does, on data of any type that is not
+    /// quantized. This is the inverse of [`data_to_article`](Self::data_to_article).
     ///
     /// # Errors
     ///

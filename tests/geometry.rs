@@ -1,5 +1,5 @@
-//! Sizes and crops: the numbers of [`Geometry`], the sizes that are not legal, and the overlap, which
-//! is held to a layer of ones that counts its own taps.
+//! Sizes and crops: the numbers of [`Geometry`], the sizes that are not legal, and the overlap,
+//! which is held to a layer of ones that counts its own taps.
 
 mod common;
 

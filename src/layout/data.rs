@@ -1,4 +1,5 @@
-//! Conversions of stored data, whose type no tensor operation may know: bytes are moved, not numbers.
+//! Conversions of stored data, whose type no tensor operation may know: bytes are moved, not
+//! numbers.
 
 use burn::tensor::{DType, TensorData};
 
@@ -58,7 +59,8 @@ struct Source {
 }
 
 impl Source {
-    /// The offsets, in values, of all indices of some parts. The index of the last part runs fastest.
+    /// The offsets, in values, of all indices of some parts. The index of the last part runs
+    /// fastest.
     fn offsets(&self, parts: &[usize]) -> Vec<usize> {
         let mut offsets = vec![0];
         for &part in parts {
