@@ -1,6 +1,6 @@
 //! Both algorithms and Burn's own `conv_transpose2d` on the layers of `layers.json`: forward, and
-//! forward with backward, on each CPU backend. Before it is timed, each answer is checked, gradients
-//! included: it equals the explicit algorithm's answer on flex to the last bit.
+//! forward with backward, on each CPU backend. Before it is timed, each answer is checked,
+//! gradients included: it equals the explicit algorithm's answer on flex to the last bit.
 //!
 //! ```text
 //! cargo bench --features ndarray --bench speed
@@ -8,8 +8,8 @@
 //! cargo bench --features ndarray --bench speed -- --test    # only checks the answers
 //! ```
 //!
-//! An "item" is a floating-point operation whose result reaches the output. The bytes are those of the
-//! layer's tensors, each counted once. `benches/peers` compares with other frameworks.
+//! An "item" is a floating-point operation whose result reaches the output. The bytes are those of
+//! the layer's tensors, each counted once. `benches/peers` compares with other frameworks.
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! Computes the layers of `layers.json` for `benches/peers/run.py`, which alternates between this
-//! process and those of other frameworks. It reads one JSON request per line of the standard input, and
-//! writes one JSON answer per line of the standard output.
+//! process and those of other frameworks. It reads one JSON request per line of the standard input,
+//! and writes one JSON answer per line of the standard output.
 //!
 //! ```text
 //! {"prepare": {"layer": "article", "row": "skip_zeros", "backend": "flex"}}
@@ -44,8 +44,9 @@ fn main() -> io::Result<()> {
         println!("worker: serves benches/peers/run.py, which starts it with --serve");
         return Ok(());
     }
-    // The other frameworks' processes have held memory before they are timed, so their allocator keeps
-    // what is freed instead of returning it to the system after each call. This does the same here.
+    // The other frameworks' processes have held memory before they are timed, so their allocator
+    // keeps what is freed instead of returning it to the system after each call. This does the same
+    // here.
     drop(black_box(vec![1_u8; 31 << 20]));
     let mut case = None;
     for line in io::stdin().lock().lines() {

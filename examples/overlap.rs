@@ -1,7 +1,7 @@
 //! The number of taps that reach each output of a transposed convolution, for four kernels. Unequal
 //! numbers make a checkerboard (Odena, Dumoulin and Olah,
-//! <https://distill.pub/2016/deconv-checkerboard>). This program prints the numbers of one period and
-//! draws `docs/overlap.svg`.
+//! <https://distill.pub/2016/deconv-checkerboard>). This program prints the numbers of one period
+//! and draws `docs/overlap.svg`.
 //!
 //! ```text
 //! cargo run --example overlap              # prints

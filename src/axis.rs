@@ -118,8 +118,8 @@ impl AxisGeometry {
         self.kernel
     }
 
-    /// The distance between two input values in the zero-filled map, `s`. It is clamped to `F`: with
-    /// a single input value the stride has no effect.
+    /// The distance between two input values in the zero-filled map, `s`. It is clamped to `F`:
+    /// with a single input value the stride has no effect.
     pub fn stride(&self) -> usize {
         self.stride
     }

@@ -58,10 +58,10 @@ impl Crop {
 impl Deconv2dLayer {
     /// Converts a layer of Burn into one that computes the same.
     ///
-    /// The weight changes its layout. Values, data type, device, parameter ids, and which parameters
-    /// are trained stay the same. Burn's `padding` of `[p_h, p_w]` becomes
-    /// `Padding::Explicit(p_h, p_w, p_h, p_w)`. Channels and kernel size come from the weight's shape.
-    /// The config has the default initializer.
+    /// The weight changes its layout. Values, data type, device, parameter ids, and which
+    /// parameters are trained stay the same. Burn's `padding` of `[p_h, p_w]` becomes
+    /// `Padding::Explicit(p_h, p_w, p_h, p_w)`. Channels and kernel size come from the weight's
+    /// shape. The config has the default initializer.
     ///
     /// # Errors
     ///
@@ -107,27 +107,27 @@ impl Deconv2dLayer {
 
     /// Converts the layer into one of Burn that computes the same.
     ///
-    /// The weight changes its layout. Values, data type, device, parameter ids, and which parameters
-    /// are trained stay the same.
+    /// The weight changes its layout. Values, data type, device, parameter ids, and which
+    /// parameters are trained stay the same.
     ///
-    /// Burn's layer crops the same number, `padding`, on both sides, and its `padding_out` reduces the
-    /// crop at the end by less than the larger of stride and dilation. With `b` cropped at the
+    /// Burn's layer crops the same number, `padding`, on both sides, and its `padding_out` reduces
+    /// the crop at the end by less than the larger of stride and dilation. With `b` cropped at the
     /// beginning and `e` at the end (a negative crop appends zeros), each axis must have
     ///
     /// ```text
     /// b - max(s, d) < e <= b
     /// ```
     ///
-    /// [`Padding::Valid`] always has this. [`Padding::Same`] has it if `k < s` or `k - s` is even (with
-    /// a dilation, read `(k - 1) * d + 1` for `k`). [`Padding::SameLower`] also has it if `s` or `d` is
-    /// more than 1.
+    /// [`Padding::Valid`] always has this. [`Padding::Same`] has it if `k < s` or `k - s` is even
+    /// (with a dilation, read `(k - 1) * d + 1` for `k`). [`Padding::SameLower`] also has it if `s`
+    /// or `d` is more than 1.
     ///
     /// # Errors
     ///
     /// [`Deconv2dError::NotSymmetric`] for any other crop, such as the default's 0 and 1. For such
     /// layers there is [`to_conv_transpose2d_and_crop`](Self::to_conv_transpose2d_and_crop). Also
-    /// parameters that [`try_init`](Deconv2dLayerConfig::try_init) refuses, and a weight or bias whose
-    /// shape does not fit the groups.
+    /// parameters that [`try_init`](Deconv2dLayerConfig::try_init) refuses, and a weight or bias
+    /// whose shape does not fit the groups.
     ///
     /// # Example
     ///
@@ -168,9 +168,9 @@ impl Deconv2dLayer {
         self.to_conv_transpose2d_and_crop().map(|(conv, _)| conv)
     }
 
-    /// Does what [`to_conv_transpose2d`](Self::to_conv_transpose2d) does, for every crop. Burn's layer
-    /// crops what it can, and the [`Crop`] removes the rest from its output. It is the same for every
-    /// input.
+    /// Does what [`to_conv_transpose2d`](Self::to_conv_transpose2d) does, for every crop. Burn's
+    /// layer crops what it can, and the [`Crop`] removes the rest from its output. It is the same
+    /// for every input.
     ///
     /// # Errors
     ///

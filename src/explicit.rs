@@ -71,9 +71,9 @@ use burn::tensor::{Tensor, s};
 
 use crate::Geometry;
 
-/// Places the input's values `stride` apart on a map of zeros. The border of `ke - 1` zeros lets the
-/// kernel reach every value with every tap. [`Geometry`] has the formula. (Elsewhere this step is
-/// called zero insertion or input dilation.)
+/// Places the input's values `stride` apart on a map of zeros. The border of `ke - 1` zeros lets
+/// the kernel reach every value with every tap. [`Geometry`] has the formula. (Elsewhere this step
+/// is called zero insertion or input dilation.)
 ///
 /// # Shapes
 ///
@@ -141,8 +141,8 @@ pub fn zero_fill(input: Tensor<4>, geometry: &Geometry) -> Tensor<4> {
 ///
 /// # Example
 ///
-/// A kernel with a single 1 copies the values. Here it is the last tap, and the input is the article's
-/// first channel.
+/// A kernel with a single 1 copies the values. Here it is the last tap, and the input is the
+/// article's first channel.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor, s};
@@ -178,8 +178,8 @@ pub fn correlate(filled: Tensor<4>, weight: Tensor<4>, geometry: &Geometry) -> T
     conv2d(filled, weight, None, options)
 }
 
-/// Takes the output's window `[b, b + O)` of the full map on each axis. Past the map's end it appends
-/// zeros.
+/// Takes the output's window `[b, b + O)` of the full map on each axis. Past the map's end it
+/// appends zeros.
 ///
 /// # Shapes
 ///

@@ -28,22 +28,23 @@ use crate::{Axis, Deconv2dError, Deconv2dLayer, Deconv2dLayerConfig};
 ///
 /// With `b = (k - s) / 2` this is `p = (q + 1 / 2) / s - 1 / 2`, the resize of PyTorch with
 /// `align_corners=False` and of TensorFlow. [`Padding::Same`](crate::Padding::Same) has this `b` if
-/// `k - s` is even, for example with the usual `k = 2 * s - s % 2`, the shortest kernel that holds the
-/// whole triangle. Other kernel sizes and crops also interpolate, at points that are shifted by a
-/// fraction of a pixel. The article's kernel 3 at stride 2 gives `p = (q - 1) / 2`, so every second
-/// output is an input.
+/// `k - s` is even, for example with the usual `k = 2 * s - s % 2`, the shortest kernel that holds
+/// the whole triangle. Other kernel sizes and crops also interpolate, at points that are shifted by
+/// a fraction of a pixel. The article's kernel 3 at stride 2 gives `p = (q - 1) / 2`, so every
+/// second output is an input.
 ///
-/// **At the border** the layer sees zeros outside the input, where a resize repeats the last value. So
-/// outputs with `p < 0` or `p > h - 1` are smaller than those of a resize. With the crop of a resize
-/// these are `s / 2` outputs, rounded down, on each side.
+/// **At the border** the layer sees zeros outside the input, where a resize repeats the last value.
+/// So outputs with `p < 0` or `p > h - 1` are smaller than those of a resize. With the crop of a
+/// resize these are `s / 2` outputs, rounded down, on each side.
 ///
 /// Shelhamer, Long and Darrell, *Fully Convolutional Networks for Semantic Segmentation*,
-/// [arXiv:1605.06211](https://arxiv.org/abs/1605.06211), initialize their upsampling layers this way.
+/// [arXiv:1605.06211](https://arxiv.org/abs/1605.06211), initialize their upsampling layers this
+/// way.
 ///
 /// # Errors
 ///
-/// All errors of [`Deconv2dLayerConfig::try_init`]; a kernel shorter than `2 * s - 1`, which does not hold
-/// the triangle; a dilation; unequal numbers of channels.
+/// All errors of [`Deconv2dLayerConfig::try_init`]; a kernel shorter than `2 * s - 1`, which does
+/// not hold the triangle; a dilation; unequal numbers of channels.
 ///
 /// # Example
 ///
@@ -124,19 +125,20 @@ fn triangle(kernel: usize, stride: usize) -> Vec<f64> {
 /// weight[o, i, y, x] = kernel[o, i, y / s_h, x / s_w]      rounded down
 /// ```
 ///
-/// The config's initializer makes the bias and the random `kernel`, of the size `[k_h / s_h, k_w / s_w]`,
-/// when they are first used. It gets the fans of the config. [`Fan::Taps`](crate::Fan::Taps) is the
-/// `fan_in` of `kernel`. Training makes the phases different.
+/// The config's initializer makes the bias and the random `kernel`, of the size `[k_h / s_h, k_w /
+/// s_w]`, when they are first used. It gets the fans of the config. [`Fan::Taps`](crate::Fan::Taps)
+/// is the `fan_in` of `kernel`. Training makes the phases different.
 ///
 /// Aitken et al., *Checkerboard artifact free sub-pixel convolution*,
-/// [arXiv:1707.02937](https://arxiv.org/abs/1707.02937), copy one kernel to the `s * s` channels before a
-/// pixel shuffle. Those channels are the phases of a transposed convolution (Shi et al.,
+/// [arXiv:1707.02937](https://arxiv.org/abs/1707.02937), copy one kernel to the `s * s` channels
+/// before a pixel shuffle. Those channels are the phases of a transposed convolution (Shi et al.,
 /// [arXiv:1609.07009](https://arxiv.org/abs/1609.07009)).
 ///
 /// # Errors
 ///
-/// All errors of [`Deconv2dLayerConfig::try_init`]; a kernel size that the stride does not divide, so the
-/// phases have kernels of unequal sizes; a dilation, which shifts these kernels against each other.
+/// All errors of [`Deconv2dLayerConfig::try_init`]; a kernel size that the stride does not divide,
+/// so the phases have kernels of unequal sizes; a dilation, which shifts these kernels against each
+/// other.
 ///
 /// # Example
 ///

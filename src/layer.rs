@@ -13,15 +13,15 @@ use crate::{Algorithm, Deconv2dError, Deconv2dOptions, Fan, Geometry, Padding, t
 /// Configuration of a [`Deconv2dLayer`]. The defaults are those of the article: stride 2,
 /// [`Padding::Same`].
 ///
-/// [`Config::save`] and [`Config::load`] write and read it as JSON. Later versions of this crate read
-/// what this one writes.
+/// [`Config::save`] and [`Config::load`] write and read it as JSON. Later versions of this crate
+/// read what this one writes.
 ///
 /// # Checkerboards
 ///
-/// If the stride does not divide the kernel size, some outputs get more taps than others, and a smooth
-/// map becomes a checkerboard. The default stride 2 with kernel 3 is such a case.
-/// [`overlap`](crate::overlap) counts the taps. [`init::icnr`](crate::init::icnr) starts without the
-/// pattern.
+/// If the stride does not divide the kernel size, some outputs get more taps than others, and a
+/// smooth map becomes a checkerboard. The default stride 2 with kernel 3 is such a case.
+/// [`overlap`](crate::overlap) counts the taps. [`init::icnr`](crate::init::icnr) starts without
+/// the pattern.
 ///
 /// # Example
 ///
@@ -78,21 +78,21 @@ pub struct Deconv2dLayerConfig {
     /// See [`Algorithm`]. Default: [`Algorithm::SkipZeros`].
     #[config(default = "Algorithm::SkipZeros")]
     pub algorithm: Algorithm,
-    // `Config` refuses JSON that lacks a field, unless the field is an `Option`. So every field that
-    // is added later must be an `Option`, or configs of this version no longer load.
+    // `Config` refuses JSON that lacks a field, unless the field is an `Option`. So every field
+    // that is added later must be an `Option`, or configs of this version no longer load.
 }
 
 /// A 2D transposed convolution: zero-fill, correlate, crop.
 ///
-/// [`Deconv2dLayerConfig::init`] makes it. As a field of a Burn model it trains, saves and loads like
-/// any other module. Other frameworks store the weight in other layouts:
+/// [`Deconv2dLayerConfig::init`] makes it. As a field of a Burn model it trains, saves and loads
+/// like any other module. Other frameworks store the weight in other layouts:
 /// [`KernelLayout`](crate::KernelLayout) has the table and the conversions.
 ///
 /// # Records
 ///
-/// [`Module::save_file`] writes Burn's own format, burnpack (`.bpk`). It holds `weight`,
-/// `[out, in / groups, k_h, k_w]`, and `bias`, `[out]`, if there is one. A model adds the layer's path,
-/// as in `decoder.up.weight`. The record holds no stride and no padding, so save the config too. Later
+/// [`Module::save_file`] writes Burn's own format, burnpack (`.bpk`). It holds `weight`, `[out, in
+/// / groups, k_h, k_w]`, and `bias`, `[out]`, if there is one. A model adds the layer's path, as in
+/// `decoder.up.weight`. The record holds no stride and no padding, so save the config too. Later
 /// versions of this crate read what this one writes.
 ///
 /// # Example
@@ -251,9 +251,9 @@ impl Deconv2dLayer {
     /// Applies the layer with a chosen output size (`output_shape` in TensorFlow, `output_size` in
     /// PyTorch). It replaces `padding_out`.
     ///
-    /// A strided convolution maps several input sizes to one output size, so an encoder's sizes are not
-    /// always those that the decoder would choose. An encoder at stride 2 turns 39 rows into 20, and 40
-    /// rows into 20 as well.
+    /// A strided convolution maps several input sizes to one output size, so an encoder's sizes are
+    /// not always those that the decoder would choose. An encoder at stride 2 turns 39 rows into
+    /// 20, and 40 rows into 20 as well.
     ///
     /// # Shapes
     ///

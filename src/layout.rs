@@ -1,15 +1,18 @@
-//! [`KernelLayout`]: how each framework stores a weight, and the conversions.
+//! [`KernelLayout`]: how each framework stores a weight, and the conversions of tensors and shapes.
+//! `layout/data.rs` converts stored data.
+
+mod data;
 
 use core::fmt;
 
-use burn::tensor::Tensor;
-use burn::tensor::{DType, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::Deconv2dError;
 use crate::geometry::check_tensor;
 
-/// How a weight is stored: the order of its axes, and whether its kernels are turned by 180 degrees.
+/// How a weight is stored: the order of its axes, and whether its kernels are turned by 180
+/// degrees.
 ///
 /// | layout | who stores it | axes | kernels |
 /// |---|---|---|---|
@@ -19,13 +22,13 @@ use crate::geometry::check_tensor;
 /// | `Flax` | Flax, JAX | `[k_h, k_w, in, out]`, no groups | not turned |
 ///
 /// Burn, PyTorch, ONNX and TensorFlow define the transposed convolution as the gradient of a
-/// convolution, and store the kernel of that convolution. This crate, Equinox and Flax store the kernel
-/// that slides over the zero-filled map.
+/// convolution, and store the kernel of that convolution. This crate, Equinox and Flax store the
+/// kernel that slides over the zero-filled map.
 ///
 /// # Formula
 ///
-/// Let `article` be a weight of this crate, `γ` a group, `o = γ * (out / groups) + p` an output channel
-/// and `c = γ * (in / groups) + i` an input channel:
+/// Let `article` be a weight of this crate, `γ` a group, `o = γ * (out / groups) + p` an output
+/// channel and `c = γ * (in / groups) + i` an input channel:
 ///
 /// ```text
 /// burn[c, p, k_h - 1 - y, k_w - 1 - x]       = article[o, i, y, x]
@@ -53,8 +56,8 @@ pub enum KernelLayout {
     Article,
     /// `ConvTranspose2d` in Burn and PyTorch, and `ConvTranspose` in ONNX.
     Burn,
-    /// `conv2d_transpose` in TensorFlow and `Conv2DTranspose` in Keras. Also `ConvTranspose` in Flax with
-    /// `transpose_kernel=True`.
+    /// `conv2d_transpose` in TensorFlow and `Conv2DTranspose` in Keras. Also `ConvTranspose` in
+    /// Flax with `transpose_kernel=True`.
     TensorFlow,
     /// `ConvTranspose` in Flax and `jax.lax.conv_transpose`, without `transpose_kernel`.
     Flax,
@@ -72,8 +75,8 @@ type Parts = [usize; 5];
 
 /// What defines a layout. Every conversion follows from it.
 struct Description {
-    /// The parts in the order in which they are stored. `GROUP` has no axis of its own: together with
-    /// the part after it, it makes one axis.
+    /// The parts in the order in which they are stored. `GROUP` has no axis of its own: together
+    /// with the part after it, it makes one axis.
     order: [usize; 5],
     /// Whether the kernels are turned by 180 degrees.
     turned: bool,
@@ -120,8 +123,8 @@ impl KernelLayout {
     ///
     /// # Errors
     ///
-    /// `groups` that is zero, that the layout does not have, or that does not divide the channels, and
-    /// an axis of zero.
+    /// `groups` that is zero, that the layout does not have, or that does not divide the channels,
+    /// and an axis of zero.
     ///
     /// # Example
     ///
@@ -197,8 +200,8 @@ impl KernelLayout {
         convert_shape(Self::Article, self, article, groups)
     }
 
-    /// The shape in the layer of a weight whose shape in this layout is `shape`. This is the inverse of
-    /// [`shape_of`](Self::shape_of).
+    /// The shape in the layer of a weight whose shape in this layout is `shape`. This is the
+    /// inverse of [`shape_of`](Self::shape_of).
     ///
     /// # Errors
     ///
@@ -247,11 +250,11 @@ impl KernelLayout {
         weight: TensorData,
         groups: usize,
     ) -> Result<TensorData, Deconv2dError> {
-        convert_data(self, Self::Article, weight, groups)
+        data::convert(self, Self::Article, weight, groups)
     }
 
-    /// Does what [`from_article`](Self::from_article) does, on data of any type that is not quantized.
-    /// This is the inverse of [`data_to_article`](Self::data_to_article).
+    /// Does what [`from_article`](Self::from_article) does, on data of any type that is not
+    /// quantized. This is the inverse of [`data_to_article`](Self::data_to_article).
     ///
     /// # Errors
     ///
@@ -262,7 +265,7 @@ impl KernelLayout {
         weight: TensorData,
         groups: usize,
     ) -> Result<TensorData, Deconv2dError> {
-        convert_data(Self::Article, self, weight, groups)
+        data::convert(Self::Article, self, weight, groups)
     }
 
     /// The lengths of the parts of a stored shape.
@@ -330,17 +333,6 @@ impl Description {
         }
         places
     }
-
-    /// The distance in memory, in values, between neighbours of each part.
-    fn strides(&self, parts: Parts) -> Parts {
-        let mut strides = [0; 5];
-        let mut stride = 1;
-        for &part in self.order.iter().rev() {
-            strides[part] = stride;
-            stride *= parts[part];
-        }
-        strides
-    }
 }
 
 /// The shape in the layout `to` of a weight whose shape in the layout `from` is `shape`.
@@ -376,75 +368,4 @@ fn convert(
         in_order.flip([ROW, COLUMN])
     };
     Ok(turned.permute(to.order).reshape(shape))
-}
-
-fn convert_data(
-    from: KernelLayout,
-    to: KernelLayout,
-    weight: TensorData,
-    groups: usize,
-) -> Result<TensorData, Deconv2dError> {
-    let (bytes, dtype) = (weight.as_bytes(), weight.dtype());
-    let lengths: Vec<usize> = weight.shape().iter().copied().collect();
-    let Ok(shape) = <[usize; 4]>::try_from(lengths.as_slice()) else {
-        return Err(Deconv2dError::WeightRank { shape: lengths });
-    };
-    let converted = convert_shape(from, to, shape, groups)?;
-    let parts = from.parts(shape, groups)?;
-    let size = dtype.size();
-    let stored = Deconv2dError::WeightBytes {
-        shape,
-        dtype,
-        bytes: bytes.len(),
-    };
-    // `check_tensor` has bounded the number of values, so this product does not overflow.
-    let complete = bytes.len() == parts.iter().product::<usize>() * size;
-    if matches!(dtype, DType::QFloat(_)) || !complete {
-        return Err(stored);
-    }
-
-    let (from, to) = (from.description(), to.description());
-    let source = Source {
-        lengths: parts,
-        strides: from.strides(parts),
-        turned: from.turned != to.turned,
-    };
-    let (outer, inner) = to.order.split_at(3);
-    let (outer, inner) = (source.offsets(outer), source.offsets(inner));
-    let mut result = Vec::with_capacity(bytes.len());
-    for outer in &outer {
-        for inner in &inner {
-            let at = (outer + inner) * size;
-            result.extend_from_slice(&bytes[at..at + size]);
-        }
-    }
-    TensorData::try_from_bytes_vec(result, converted, dtype).map_err(|_| stored)
-}
-
-/// Where the values of a stored weight are.
-struct Source {
-    lengths: Parts,
-    strides: Parts,
-    /// Whether to read rows and columns from the last to the first.
-    turned: bool,
-}
-
-impl Source {
-    /// The offsets, in values, of all indices of some parts. The index of the last part runs fastest.
-    fn offsets(&self, parts: &[usize]) -> Vec<usize> {
-        let mut offsets = vec![0];
-        for &part in parts {
-            let length = self.lengths[part];
-            let mut longer = Vec::with_capacity(offsets.len() * length);
-            for offset in offsets {
-                for index in 0..length {
-                    let turned = self.turned && (part == ROW || part == COLUMN);
-                    let index = if turned { length - 1 - index } else { index };
-                    longer.push(offset + index * self.strides[part]);
-                }
-            }
-            offsets = longer;
-        }
-        offsets
-    }
 }

@@ -7,10 +7,10 @@
 //! 1. `layer.rs`: [`Deconv2dLayer::forward`] takes its weight, its bias and the options of its
 //!    [`Deconv2dLayerConfig`].
 //! 2. `deconv2d.rs`: [`try_deconv2d`] checks the tensors, and chooses the way by [`Algorithm`].
-//! 3. `geometry.rs` and `axis.rs`: [`Geometry`] computes and checks every size. `options.rs` has the
-//!    rule: the table of [`Padding`].
-//! 4. `explicit.rs`: [`explicit::zero_fill`], [`explicit::correlate`], [`explicit::crop`]. This is the
-//!    specification. `Algorithm::Explicit` ends here, and Burn differentiates it.
+//! 3. `geometry.rs` and `axis.rs`: [`Geometry`] computes and checks every size. `options.rs` has
+//!    the rule: the table of [`Padding`].
+//! 4. `explicit.rs`: [`explicit::zero_fill`], [`explicit::correlate`], [`explicit::crop`]. This is
+//!    the specification. `Algorithm::Explicit` ends here, and Burn differentiates it.
 //! 5. `op/`, on the backends Flex and NdArray: `mod.rs` dispatches to the tensors' backend,
 //!    `backward.rs` records the step in Burn's autodiff graph, and `cpu.rs` calls the package
 //!    `deconv-kernel`, which computes the output and the gradients over slices.
@@ -18,7 +18,8 @@
 //!
 //! Beside the call:
 //!
-//! - `layout.rs`: [`KernelLayout`] has the weight layouts of other frameworks, and converts them.
+//! - `layout.rs`, `layout/data.rs`: [`KernelLayout`] has the weight layouts of other frameworks,
+//!   and converts them.
 //! - `convert_burn.rs`: [`Deconv2dLayer::from_conv_transpose2d`] and
 //!   [`Deconv2dLayer::to_conv_transpose2d`] convert from and to Burn's own layer.
 //! - `init.rs`: [`init::bilinear`] and [`init::icnr`] are initial values for upsampling.
@@ -26,8 +27,8 @@
 //! - `config_module.rs`: [`GROUPS`] tells the weights' package how many groups a layer has.
 //! - `error.rs`: [`Deconv2dError`] is the error of every function here.
 //!
-//! Two more packages belong to this one: `burn-weights` loads and saves the weights of whole models,
-//! and `burn-gradcheck` checks gradients.
+//! Two more packages belong to this one: `burn-weights` loads and saves the weights of whole
+//! models, and `burn-gradcheck` checks gradients.
 #![deny(missing_docs, unsafe_code, clippy::undocumented_unsafe_blocks)]
 
 mod axis;

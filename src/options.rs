@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 /// | `Valid` | `max(F, h * s)` | 0 | `F ..= F + s - 1` |
 /// | `Explicit` | `F - b - e + padding_out` | as given | `F - b - e ..= F - b - e + max(s, d) - 1` |
 ///
-/// `h` is the input's length, `s` the stride, `d` the dilation, `e` what `Explicit` crops at the end.
-/// `Explicit` follows PyTorch's `ConvTranspose2d`, the other rows follow TensorFlow's
+/// `h` is the input's length, `s` the stride, `d` the dilation, `e` what `Explicit` crops at the
+/// end. `Explicit` follows PyTorch's `ConvTranspose2d`, the other rows follow TensorFlow's
 /// `conv2d_transpose`.
 ///
 /// # Example
@@ -36,24 +36,24 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Padding {
-    /// The output is `stride` times as long as the input. Both sides are cropped equally; an odd value
-    /// more is cropped at the end.
+    /// The output is `stride` times as long as the input. Both sides are cropped equally; an odd
+    /// value more is cropped at the end.
     ///
-    /// This is `SAME` in TensorFlow, Keras and JAX, and `SAME_UPPER` in ONNX. The article uses it: with
-    /// kernel 3 and stride 2, it crops the last row and the last column.
+    /// This is `SAME` in TensorFlow, Keras and JAX, and `SAME_UPPER` in ONNX. The article uses it:
+    /// with kernel 3 and stride 2, it crops the last row and the last column.
     #[default]
     Same,
     /// Like [`Same`](Self::Same), but an odd value more is cropped at the beginning. This is
     /// `SAME_LOWER` in ONNX.
     SameLower,
-    /// The output is the full map. If the kernel is shorter than the stride, zeros are appended up to
-    /// `stride * input`. This is `VALID` in TensorFlow, Keras and JAX.
+    /// The output is the full map. If the kernel is shorter than the stride, zeros are appended up
+    /// to `stride * input`. This is `VALID` in TensorFlow, Keras and JAX.
     Valid,
     /// What is cropped from each side: top, left, bottom, right, in the order of
     /// `burn::nn::PaddingConfig2d`.
     ///
-    /// `padding: [p_h, p_w]` of PyTorch and Burn is `Explicit(p_h, p_w, p_h, p_w)`. `pads` of ONNX has
-    /// these four numbers in this order. At least one value of the full map must be left.
+    /// `padding: [p_h, p_w]` of PyTorch and Burn is `Explicit(p_h, p_w, p_h, p_w)`. `pads` of ONNX
+    /// has these four numbers in this order. At least one value of the full map must be left.
     Explicit(usize, usize, usize, usize),
 }
 
@@ -64,8 +64,8 @@ pub enum Algorithm {
     /// [`explicit`](crate::explicit).
     ///
     /// This is the specification of the other algorithm. It also multiplies by the inserted zeros,
-    /// which is about `s_h * s_w` times the work. An infinite or NaN weight turns an inserted zero into
-    /// NaN.
+    /// which is about `s_h * s_w` times the work. An infinite or NaN weight turns an inserted zero
+    /// into NaN.
     Explicit,
     /// The same output, computed without the inserted zeros (the polyphase form). No weight is
     /// multiplied by an inserted zero, so an infinite or NaN value reaches only its own outputs.
@@ -84,10 +84,10 @@ pub enum Algorithm {
 ///
 /// The variance of an output is the variance of an input, times the variance of a weight, times the
 /// number of products in the sum (He et al. 2015, section 2.2,
-/// [arXiv:1502.01852](https://arxiv.org/abs/1502.01852); Glorot and Bengio 2010,
-/// [section 4.2.1](https://proceedings.mlr.press/v9/glorot10a.html)). In a convolution that number is
-/// `in / groups * taps`. In a transposed convolution the taps are shared by the `s_h * s_w` phases of
-/// the output, so an output has one in `s_h * s_w` of these products on average (exactly, if the
+/// [arXiv:1502.01852](https://arxiv.org/abs/1502.01852); Glorot and Bengio 2010, [section
+/// 4.2.1](https://proceedings.mlr.press/v9/glorot10a.html)). In a convolution that number is `in /
+/// groups * taps`. In a transposed convolution the taps are shared by the `s_h * s_w` phases of the
+/// output, so an output has one in `s_h * s_w` of these products on average (exactly, if the
 /// [`overlap`](crate::overlap) is even). PyTorch, Keras and Burn read the two channel axes of the
 /// stored weight as those of a convolution. In a transposed convolution the two are exchanged
 /// ([pytorch#7865](https://github.com/pytorch/pytorch/issues/7865)).
@@ -110,8 +110,8 @@ pub enum Fan {
     /// reaches.
     #[default]
     Burn,
-    /// `fan_in` is the mean number of products in one output, rounded, and at least 1. `fan_out` is the
-    /// number of outputs that one input value reaches.
+    /// `fan_in` is the mean number of products in one output, rounded, and at least 1. `fan_out` is
+    /// the number of outputs that one input value reaches.
     Taps,
 }
 
@@ -142,11 +142,12 @@ pub struct Deconv2dOptions {
     /// Which part of the full map is the output. Default: [`Padding::Same`].
     #[config(default = "Padding::Same")]
     pub padding: Padding,
-    /// How many more values to keep at the end, `[h, w]`. Only [`Padding::Explicit`] has it. (Elsewhere
-    /// it is called `output_padding`.) Default: `[0, 0]`.
+    /// How many more values to keep at the end, `[h, w]`. Only [`Padding::Explicit`] has it.
+    /// (Elsewhere it is called `output_padding`.) Default: `[0, 0]`.
     #[config(default = "[0, 0]")]
     pub padding_out: [usize; 2],
-    /// The output's size, `[h, w]`. It replaces `padding_out`. Default: none, so the padding decides.
+    /// The output's size, `[h, w]`. It replaces `padding_out`. Default: none, so the padding
+    /// decides.
     pub output_size: Option<[usize; 2]>,
     /// How the output is computed. Default: [`Algorithm::SkipZeros`].
     #[config(default = "Algorithm::SkipZeros")]

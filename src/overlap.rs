@@ -1,4 +1,5 @@
-//! [`overlap()`]: how many taps reach each phase of the output. Unequal numbers cause checkerboards.
+//! [`overlap()`]: how many taps reach each phase of the output. Unequal numbers cause
+//! checkerboards.
 
 use core::fmt;
 
@@ -7,10 +8,10 @@ use crate::{Deconv2dError, Deconv2dLayerConfig};
 
 /// Counts the kernel taps that reach each phase of a layer's output.
 ///
-/// The outputs at `[y, x]` with the same `[y % s_h, x % s_w]` are a phase. Each of them is a sum over the
-/// same taps of the kernel. If one phase has more taps than another, the output of a constant input has
-/// a pattern with the stride's period: the checkerboard of Odena, Dumoulin and Olah, *Deconvolution and
-/// Checkerboard Artifacts*, Distill 2016,
+/// The outputs at `[y, x]` with the same `[y % s_h, x % s_w]` are a phase. Each of them is a sum
+/// over the same taps of the kernel. If one phase has more taps than another, the output of a
+/// constant input has a pattern with the stride's period: the checkerboard of Odena, Dumoulin and
+/// Olah, *Deconvolution and Checkerboard Artifacts*, Distill 2016,
 /// [doi:10.23915/distill.00003](https://distill.pub/2016/deconv-checkerboard).
 ///
 /// # Formula
@@ -21,8 +22,8 @@ use crate::{Deconv2dError, Deconv2dLayerConfig};
 /// taps(phase) = the number of t in 0..k with  t * d % s == (phase + b) % s
 /// ```
 ///
-/// The number of taps at `[phase_h, phase_w]` is the product of the two axes' numbers. All are equal if
-/// and only if, on each axis, `s` divides `k` and has no common factor with `d`.
+/// The number of taps at `[phase_h, phase_w]` is the product of the two axes' numbers. All are
+/// equal if and only if, on each axis, `s` divides `k` and has no common factor with `d`.
 ///
 /// # Errors
 ///
@@ -93,8 +94,8 @@ impl Overlap {
         [height.stride, width.stride]
     }
 
-    /// The number of taps that reach the output at `[y, x]`, for each input channel. Only the position
-    /// within the stride matters. Fewer taps reach the outputs near the map's border.
+    /// The number of taps that reach the output at `[y, x]`, for each input channel. Only the
+    /// position within the stride matters. Fewer taps reach the outputs near the map's border.
     pub fn taps(&self, position: [usize; 2]) -> usize {
         let [height, width] = &self.axes;
         height.taps(position[0]) * width.taps(position[1])

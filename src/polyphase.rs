@@ -9,9 +9,9 @@
 //! phase_r[m] = sum over the taps a with (a * d) mod s = r  of  x[m - (a * d) / s] * tap_a
 //! ```
 //!
-//! No zero appears. One matrix product multiplies every tap with every value. The taps of each phase
-//! are then summed, one axis at a time, and the phases are interleaved. (Polyphase decomposition: P. P.
-//! Vaidyanathan, *Multirate Systems and Filter Banks*, 1993, section 4.3.)
+//! No zero appears. One matrix product multiplies every tap with every value. The taps of each
+//! phase are then summed, one axis at a time, and the phases are interleaved. (Polyphase
+//! decomposition: P. P. Vaidyanathan, *Multirate Systems and Filter Banks*, 1993, section 4.3.)
 
 use burn::tensor::Tensor;
 use burn::tensor::ops::PadMode;
@@ -52,8 +52,8 @@ fn products(input: Tensor<4>, weight: Tensor<4>, geometry: &Geometry) -> Tensor<
 }
 
 /// Sums the taps of each phase on one axis. Dimension `tap` has the kernel's `k` taps, and then the
-/// `s` phases. Dimension `space` has the input's `h` values, and then the `M = ceil(F / s)` values of
-/// each phase.
+/// `s` phases. Dimension `space` has the input's `h` values, and then the `M = ceil(F / s)` values
+/// of each phase.
 fn sum_taps(products: Tensor<6>, axis: &AxisGeometry, tap: usize, space: usize) -> Tensor<6> {
     let length = axis.full().div_ceil(axis.stride());
     let mut sum: Option<Tensor<6>> = None;

@@ -1,5 +1,5 @@
-//! Both algorithms against Burn's own `conv_transpose2d`: outputs and all gradients, with and without
-//! gradient checkpointing, on random cases and on the cases of Burn's own test suites.
+//! Both algorithms against Burn's own `conv_transpose2d`: outputs and all gradients, with and
+//! without gradient checkpointing, on random cases and on the cases of Burn's own test suites.
 
 mod common;
 
@@ -9,8 +9,8 @@ use common::{Case, Values, burn_layer, ours, run, symmetric};
 
 on_every_backend!(random_cases, burns_forward_suite, burns_autodiff_suite);
 
-/// The explicit algorithm multiplies by the inserted zeros. Large kernels at large strides would take
-/// it minutes.
+/// The explicit algorithm multiplies by the inserted zeros. Large kernels at large strides would
+/// take it minutes.
 const MAX_EXPLICIT_PRODUCTS: usize = 1 << 20;
 
 fn check(case: &Case, device: &Device, dtype: DType) {

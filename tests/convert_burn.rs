@@ -1,5 +1,5 @@
-//! Conversions from and to Burn's own layer: the outputs of random layers with every padding are equal
-//! to the last bit, and parameters keep their ids and whether they are trained.
+//! Conversions from and to Burn's own layer: the outputs of random layers with every padding are
+//! equal to the last bit, and parameters keep their ids and whether they are trained.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! Wrong parameters and tensors: the message of each check, and `try_*` never panics. The sizes that
-//! are not legal are in `geometry.rs`.
+//! Wrong parameters and tensors: the message of each check, and `try_*` never panics. The sizes
+//! that are not legal are in `geometry.rs`.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -94,8 +94,8 @@ fn options(dtype: DType) -> GradcheckOptions {
     }
 }
 
-/// Every tensor agrees, in f64 to `tolerance`, which is stricter than the checker's own; f32 is held
-/// to that.
+/// Every tensor agrees, in f64 to `tolerance`, which is stricter than the checker's own; f32 is
+/// held to that.
 fn assert_agrees(report: &GradcheckReport, tolerance: f64) {
     for tensor in &report.tensors {
         assert_eq!(tensor.verdict, Verdict::Agrees, "{report:#}");
@@ -156,8 +156,8 @@ fn with_a_chosen_size(device: Device, dtype: DType) {
     }
 }
 
-/// Large enough for tiles, blocks of the channels' sum, and threads: a layer of the table on a smaller
-/// map, and channels that fill no tile.
+/// Large enough for tiles, blocks of the channels' sum, and threads: a layer of the table on a
+/// smaller map, and channels that fill no tile.
 fn large_layers_by_projections(device: Device, dtype: DType) {
     let row = TABLE.find("decoder_32").expect("a layer of the table");
     let decoder = Deconv2dLayerConfig::new([row.input[1], row.channels_out], row.kernel)

@@ -1,5 +1,5 @@
-//! Initial values: bilinear interpolation against its formula and Burn's resize, the blocks of ICNR,
-//! and the variance of an output for each fan.
+//! Initial values: bilinear interpolation against its formula and Burn's resize, the blocks of
+//! ICNR, and the variance of an output for each fan.
 
 mod common;
 

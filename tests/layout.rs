@@ -1,5 +1,6 @@
 //! The layouts: values, gradients and shapes of every conversion. They are compared with the index
-//! formula of `KernelLayout`'s docs, which `place` has a second time, and with Burn's own operation.
+//! formula of `KernelLayout`'s docs, which `place` has a second time, and with Burn's own
+//! operation.
 
 mod common;
 

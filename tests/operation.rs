@@ -1,5 +1,6 @@
-//! The operation of the CPU backends as a step of Burn's autodiff graph. These layers are large enough
-//! for the kernels with vectors and threads, which the small maps of the other files do not reach.
+//! The operation of the CPU backends as a step of Burn's autodiff graph. These layers are large
+//! enough for the kernels with vectors and threads, which the small maps of the other files do not
+//! reach.
 
 mod common;
 
@@ -199,8 +200,8 @@ fn small_and_large_layer() -> [Case; 2] {
     [small, large]
 }
 
-/// Every choice of tracked tensors. Their gradients are those of Burn's layer, which tracks all three.
-/// The other tensors are constants, on the autodiff device or on the device below it.
+/// Every choice of tracked tensors. Their gradients are those of Burn's layer, which tracks all
+/// three. The other tensors are constants, on the autodiff device or on the device below it.
 fn only_tracked_tensors_get_gradients(device: Device, dtype: DType) {
     let plain = device.clone().autodiff();
     let checkpointing = plain.clone().gradient_checkpointing();
@@ -286,8 +287,8 @@ fn run_tracked(
     }
 }
 
-/// A layer after itself, with the same weight and bias. The last two cases add the first output to the
-/// second, so the first output is used twice.
+/// A layer after itself, with the same weight and bias. The last two cases add the first output to
+/// the second, so the first output is used twice.
 fn a_layer_used_twice_adds_up_its_gradients(device: Device, dtype: DType) {
     let plain = device.autodiff();
     let checkpointing = plain.clone().gradient_checkpointing();

@@ -1,5 +1,5 @@
-//! Files of older versions load: a record of the layer and its config. `fixtures/records/` has a folder
-//! for each version. A formula gives the values.
+//! Files of older versions load: a record of the layer and its config. `fixtures/records/` has a
+//! folder for each version. A formula gives the values.
 //!
 //! A new version adds its folder with
 //!

@@ -1,5 +1,5 @@
-//! A loss that costs nothing: its backward pass passes on a gradient that exists already. Burn's own
-//! first gradient, a tensor of ones, would be made while the clock runs.
+//! A loss that costs nothing: its backward pass passes on a gradient that exists already. Burn's
+//! own first gradient, a tensor of ones, would be made while the clock runs.
 
 #![allow(deprecated)] // NdArray, by Burn
 

@@ -32,8 +32,8 @@ impl Layer {
         forward as u64 * if pass == Pass::Forward { 1 } else { 3 }
     }
 
-    /// The bytes that memory must move at least: input, weight and output once. With the backward pass,
-    /// also their gradients once.
+    /// The bytes that memory must move at least: input, weight and output once. With the backward
+    /// pass, also their gradients once.
     pub fn bytes(&self, pass: Pass) -> u64 {
         let geometry = self.geometry();
         let tensors = [
@@ -192,8 +192,8 @@ const PROJECTIONS: [u32; 4] = [4, 5, 6, 7];
 
 /// Value `index` of a sequence: a multiple of 1/8 in [-1, 1).
 ///
-/// Products are multiples of 1/64. Their sum in f32 is exact in any order while it stays below 2^18, so
-/// all algorithms and frameworks must give exactly the same answers.
+/// Products are multiples of 1/64. Their sum in f32 is exact in any order while it stays below
+/// 2^18, so all algorithms and frameworks must give exactly the same answers.
 fn value(sequence: u32, index: u32) -> f32 {
     let mut bits = index.wrapping_mul(0x9E37_79B1);
     bits = bits.wrapping_add(sequence.wrapping_mul(0x85EB_CA77));
@@ -214,8 +214,8 @@ fn elements(shape: [usize; 4]) -> usize {
     shape.iter().product()
 }
 
-/// A tensor in a few numbers: sums of its values, each multiplied by a number for its place. They are
-/// exact in f64, so equal tensors have equal digests. A wrong or misplaced value changes them.
+/// A tensor in a few numbers: sums of its values, each multiplied by a number for its place. They
+/// are exact in f64, so equal tensors have equal digests. A wrong or misplaced value changes them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Digest {
     pub shape: [usize; 4],

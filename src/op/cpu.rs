@@ -8,8 +8,8 @@ use deconv_kernel::{self as kernel, Arch};
 use super::Deconv2dOps;
 use crate::Geometry;
 
-/// Evaluates an expression with `$float` as the type of a tensor's values. `op::deconv2d` passes only
-/// f32 and f64.
+/// Evaluates an expression with `$float` as the type of a tensor's values. `op::deconv2d` passes
+/// only f32 and f64.
 macro_rules! with_float {
     ($tensor:expr, $float:ident => $body:expr) => {
         match $tensor.dtype() {

@@ -50,8 +50,8 @@ pub(crate) fn exists_for(tensor: &Tensor<4>) -> bool {
     is_cpu(tensor.device().as_dispatch())
 }
 
-/// The output, `[n, c_out, O_h, O_w]`. Half-precision tensors are computed in f32, and the output is
-/// rounded once.
+/// The output, `[n, c_out, O_h, O_w]`. Half-precision tensors are computed in f32, and the output
+/// is rounded once.
 pub(crate) fn deconv2d(
     input: Tensor<4>,
     weight: Tensor<4>,

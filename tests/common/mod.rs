@@ -1,9 +1,9 @@
 //! What the tests share: random cases, whole-number values, and Burn's own layer as the oracle.
 //!
 //! All values are whole numbers from -3 to 3. Every product and every sum of a test is then a whole
-//! number far below 2^24, which f32 and f64 hold exactly in every order of summation. So results are
-//! compared with `==`. The output gradient is random too, because a plain sum as the loss cannot see a
-//! flipped kernel.
+//! number far below 2^24, which f32 and f64 hold exactly in every order of summation. So results
+//! are compared with `==`. The output gradient is random too, because a plain sum as the loss
+//! cannot see a flipped kernel.
 
 #![allow(dead_code)] // No test file uses everything.
 
@@ -219,8 +219,8 @@ pub fn ours(
     move |input, weight, bias| deconv2d(input, weight, bias, options.clone())
 }
 
-/// Burn's `conv_transpose2d` on the same values. The weight's layout is converted, and the crop that
-/// the symmetric `padding` cannot express is sliced off the end.
+/// Burn's `conv_transpose2d` on the same values. The weight's layout is converted, and the crop
+/// that the symmetric `padding` cannot express is sliced off the end.
 pub fn burn_layer(case: &Case) -> impl Fn(Tensor<4>, Tensor<4>, Option<Tensor<1>>) -> Tensor<4> {
     let geometry = case.geometry();
     let options = case.options.clone();
@@ -243,8 +243,8 @@ pub fn burn_layer(case: &Case) -> impl Fn(Tensor<4>, Tensor<4>, Option<Tensor<1>
     }
 }
 
-/// `[out, in / groups, k_h, k_w]` to Burn's `[in, out / groups, k_h, k_w]`, turned by 180 degrees. It
-/// does not use `KernelLayout`, so it can check it.
+/// `[out, in / groups, k_h, k_w]` to Burn's `[in, out / groups, k_h, k_w]`, turned by 180 degrees.
+/// It does not use `KernelLayout`, so it can check it.
 pub fn to_burn(weight: Tensor<4>, groups: usize) -> Tensor<4> {
     let [c_out, c_in_per_group, k_h, k_w] = weight.dims();
     weight

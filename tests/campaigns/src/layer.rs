@@ -2,13 +2,13 @@
 //!
 //! Three kinds of cases, by their number:
 //!
-//! - most compare the output and all gradients of both algorithms with [`expected`], for views, tracked
-//!   subsets, f32 and f64; one in 16 has a large kernel
+//! - most compare the output and all gradients of both algorithms with [`expected`], for views,
+//!   tracked subsets, f32 and f64; one in 16 has a large kernel
 //! - one in eight has infinite, NaN and negative zero values
 //! - one in four has extreme or illegal parameters, and compares only the sizes
 //!
-//! All finite values are whole numbers, so results are compared with `==`. Four threads call at once,
-//! some of them from a Rayon pool of their own.
+//! All finite values are whole numbers, so results are compared with `==`. Four threads call at
+//! once, some of them from a Rayon pool of their own.
 
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -227,9 +227,9 @@ struct Window {
     begin: usize,
 }
 
-/// The table of the padding rule, written anew from the documents of TensorFlow and PyTorch: `None` if
-/// the parameters are not legal, or do not fit the numbers. `lengths` is input, kernel, stride and
-/// dilation.
+/// The table of the padding rule, written anew from the documents of TensorFlow and PyTorch: `None`
+/// if the parameters are not legal, or do not fit the numbers. `lengths` is input, kernel, stride
+/// and dilation.
 fn window(
     lengths: [usize; 4],
     padding: Padding,
@@ -622,8 +622,8 @@ fn check_layer(draw: &mut Draw, layer: &Layer, values: &Values, counts: &Counts)
     }
 }
 
-/// The gradients for this output gradient. A product with the output would turn an infinite output and
-/// a gradient of zero into NaN, but only in the loss, which nobody reads.
+/// The gradients for this output gradient. A product with the output would turn an infinite output
+/// and a gradient of zero into NaN, but only in the loss, which nobody reads.
 fn backward(output: Tensor<4>, grad_output: Tensor<4>) -> burn::tensor::Gradients {
     (output * grad_output).sum().backward()
 }

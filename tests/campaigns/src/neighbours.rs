@@ -138,5 +138,9 @@ pub fn run(options: &Options) -> ExitCode {
             at(1.0)
         );
     }
-    if held { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if held {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
