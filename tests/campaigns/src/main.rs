@@ -7,6 +7,14 @@
 //! Every campaign prints its counts and its time, and exits with an error if anything was wrong. A
 //! seed makes it repeat.
 
+mod files;
+#[path = "../../../crates/burn-weights/examples/import.rs"]
+#[allow(dead_code)] // its `main`
+mod import;
+#[path = "../../../crates/burn-weights/tests/weights/models.rs"]
+#[allow(dead_code)] // the models' outputs
+mod models;
+
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -20,6 +28,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Campaign {
+    /// Damaged files of weights.
+    Files(Cases),
     /// Placeholder until the first campaign is written.
     Layer(Cases),
 }
@@ -37,6 +47,7 @@ struct Cases {
 
 fn main() -> ExitCode {
     match Arguments::parse().campaign {
+        Campaign::Files(cases) => files::run(&cases),
         Campaign::Layer(_) => ExitCode::FAILURE,
     }
 }
