@@ -56,8 +56,11 @@
 //! parameter: the values are read for one parameter after the other, in the file's data type (f64
 //! is twice f32), converted, and kept until all are there. The 16 is for archives that somebody
 //! compressed: a `.keras` archive's weights are unpacked in memory, up to 16 times the archive.
-//! A pickle's objects are larger than its opcodes: they take up to 160 times the *pickle*, which
-//! contains names and shapes and no values.
+//!
+//! For a file of `torch.save`, replace the 2 MiB by 512 MiB. Its names and shapes are Python
+//! objects, up to 250,000 of them or one for every 64 bytes of the file, and a pickle of a few
+//! bytes may copy an object up to a million times; `pytorch-reader` takes up to 400 bytes for each.
+//! (A tar file, which PyTorch wrote before 0.1.10, takes up to 400 times its size.)
 //!
 //! No walk through a file is longer than a model needs: an HDF5 file may have 100,000 links, 64
 //! levels, and at most 64 MiB (or 16 times its own size, if that is less) and 16 MiB are read for

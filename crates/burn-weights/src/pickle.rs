@@ -11,6 +11,8 @@ pub(crate) struct Found {
     pub(crate) lazy_sign: bool,
     /// Tensors as Python's own `pickle` writes them, with their bytes within the pickle.
     pub(crate) without_torch_save: bool,
+    /// The number of opcodes that may make an object.
+    pub(crate) objects: u64,
 }
 
 /// Looks at the first `count` pickles of a file. What is no pickle ends the search; the reader
@@ -70,6 +72,7 @@ impl<R: BufRead> Scanner<R> {
     fn pickle(&mut self) -> io::Result<()> {
         loop {
             let opcode = self.byte()?;
+            self.found.objects += 1;
             let metadata = core::mem::replace(&mut self.metadata, Metadata::None);
             let follows_reduce = core::mem::take(&mut self.follows_reduce);
             let follows_lazy_key = core::mem::take(&mut self.follows_lazy_key);
@@ -78,6 +81,7 @@ impl<R: BufRead> Scanner<R> {
 
                 // The memo: what was seen before stays seen.
                 b'p' => {
+                    self.found.objects -= 1;
                     let index = self.line()?.parse().unwrap_or(u64::MAX);
                     self.memoize(index, follows_lazy_key);
                     self.metadata = metadata;
@@ -90,6 +94,7 @@ impl<R: BufRead> Scanner<R> {
                         b'r' => self.number(4)?,
                         _ => self.memoized,
                     };
+                    self.found.objects -= 1;
                     self.memoized += u64::from(opcode == 0x94);
                     self.memoize(index, follows_lazy_key);
                     self.metadata = metadata;
@@ -334,6 +339,7 @@ mod tests {
     fn tensors_of_plain_pickle_are_found() {
         let found = scan(&b"\x80\x02ctorch.storage\n_load_from_bytes\n."[..], 1);
         assert!(found.without_torch_save);
+        assert_eq!(found.objects, 3); // a version, a function, the end
         assert!(!scan(NEGATIVE, 1).without_torch_save);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::path::Path;
 
@@ -17,6 +17,11 @@ use crate::pickle::{self, Found};
 /// the object.
 const LEGACY_PICKLES: usize = 4;
 
+/// A file may have this many Python objects, or one for every 64 of its bytes: a state dict has
+/// about 32 for each tensor, and `pytorch-reader` takes up to 400 bytes for each.
+const MOST_OBJECTS: u64 = 250_000;
+const BYTES_PER_OBJECT: u64 = 64;
+
 const STATE_DICT: &str = "save the model's state dict: torch.save(model.state_dict(), ..)";
 
 /// The tensors of a file that `torch.save` wrote, and NumPy's arrays, which are not read.
@@ -24,7 +29,15 @@ pub(crate) fn read_tensors(path: &Path) -> Result<Vec<Entry>, Problem> {
     let Found {
         lazy_sign,
         without_torch_save,
+        objects,
     } = scan(path)?;
+    let size = fs::metadata(path)?.len();
+    if objects > MOST_OBJECTS.max(size / BYTES_PER_OBJECT) {
+        return Err(unsupported(
+            format!("has {objects} Python objects, more than a state dict needs"),
+            STATE_DICT,
+        ));
+    }
     if without_torch_save {
         return Err(unsupported(
             "is a pickle of tensors that torch.save did not write",
