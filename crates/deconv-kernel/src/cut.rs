@@ -2,8 +2,9 @@
 
 use pulp::Arch;
 
+use crate::class::Class;
 use crate::element::Element;
-use crate::plan::{Class, Plan};
+use crate::plan::Plan;
 use crate::threads::Threads;
 use crate::tile::Registers;
 use crate::tuning::{
@@ -175,7 +176,14 @@ pub(crate) fn dense<T: Element>(arch: Arch, plan: impl Fn(bool) -> Plan) -> Plan
     let lanes = Registers::of::<T>(arch).lanes;
     let whole = plan(false);
     let [height, width] = &whole.axes;
-    let vectors = |line: usize| Cover::new(height.cells, width.cells, line, lanes).vectors;
+    let vectors = |stride: usize| {
+        let lines = Lines {
+            count: height.cells,
+            cells: width.cells,
+            stride,
+        };
+        lines.cover(lanes).vectors
+    };
     let (with_zeros, without) = (vectors(width.cells + width.reach), vectors(width.cells));
     let [most, of] = MAX_VECTORS_WITH_ZEROS;
     if of * with_zeros <= most * without {
@@ -193,6 +201,16 @@ pub(crate) fn dense<T: Element>(arch: Arch, plan: impl Fn(bool) -> Plan) -> Plan
     }
 }
 
+/// Lines of cells, one below the other in a copy of the source.
+#[derive(Clone, Copy)]
+pub(crate) struct Lines {
+    pub(crate) count: usize,
+    /// Cells of a line.
+    pub(crate) cells: usize,
+    /// From a line to the next.
+    pub(crate) stride: usize,
+}
+
 /// The vectors that cover some lines of cells.
 pub(crate) struct Cover {
     pub(crate) vectors: usize,
@@ -201,21 +219,21 @@ pub(crate) struct Cover {
     pub(crate) line_stride: usize,
 }
 
-impl Cover {
-    /// Covers `lines` lines of `cells` cells, which lie `line_stride` apart in the source, with as
-    /// few vectors as possible.
-    pub(crate) fn new(lines: usize, cells: usize, line_stride: usize, lanes: usize) -> Self {
-        let a_line = cells.div_ceil(lanes);
-        let across = (lines.saturating_sub(1) * line_stride + cells).div_ceil(lanes);
-        if lines * a_line <= across {
-            Self {
-                vectors: lines * a_line,
+impl Lines {
+    /// Covers the lines with as few vectors as possible.
+    pub(crate) fn cover(self, lanes: usize) -> Cover {
+        let a_line = self.cells.div_ceil(lanes);
+        let length = self.count.saturating_sub(1) * self.stride + self.cells;
+        let across = length.div_ceil(lanes);
+        if self.count * a_line <= across {
+            Cover {
+                vectors: self.count * a_line,
                 line_stride: a_line * lanes,
             }
         } else {
-            Self {
+            Cover {
                 vectors: across,
-                line_stride,
+                line_stride: self.stride,
             }
         }
     }

@@ -30,8 +30,8 @@ pub struct AxisSizes {
 }
 
 /// The most products of a value and a weight in a layer with a large kernel: a test that computes
-/// them one by one takes some milliseconds.
-const MAX_LARGE_PRODUCTS: usize = 1 << 20;
+/// them one by one takes about a millisecond.
+const MAX_LARGE_PRODUCTS: usize = 1 << 18;
 
 impl Draw {
     /// The same seed gives the same numbers.

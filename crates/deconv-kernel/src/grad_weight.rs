@@ -19,14 +19,16 @@ use core::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::buffer::Buffer;
+use crate::class::Class;
 use crate::copies::BandCopy;
 use crate::cut::copies_at_once;
 use crate::element::Element;
 use crate::long_sum::LongSum;
-use crate::plan::{Choices, Class, Plan};
+use crate::plan::{Choices, Plan};
 use crate::problem::Problem;
 use crate::threads::Threads;
 use crate::tile::{Registers, Step, Steps, Tile, VECTORS};
+use crate::transpose::transpose;
 use crate::tuning::{
     L2_SHARE_BYTES, MAX_L2_SHARES, MAX_TILE_STEPS, MIN_VALUES_PER_JOB, UNITS_PER_THREAD,
 };
@@ -122,7 +124,7 @@ pub(crate) fn grad_weight<T: Element>(
         plan: &plan,
         class,
         cut,
-        input: transpose(arch, threads, problem, cut, input),
+        input: transpose(arch, threads, problem, cut.block, input),
         grad_output,
         steps: steps(&plan, cut),
     };
@@ -197,81 +199,6 @@ fn reorder<T: Element>(
     grad
 }
 
-/// Transposes the input to [`Operands::input`].
-fn transpose<T: Element>(
-    arch: Arch,
-    threads: Threads,
-    problem: &Problem,
-    cut: Cut,
-    input: &[T],
-) -> Buffer<T> {
-    let (plane, c_in) = (problem.input_plane(), problem.group_c_in());
-    let Cut { block, blocks, .. } = cut;
-    let mut transposed = Buffer::new(problem.groups * blocks * problem.batch * plane * block);
-    let positions = MIN_VALUES_PER_JOB / block;
-    let mut jobs = Vec::new();
-    for (i, to) in transposed.chunks_mut(plane * block).enumerate() {
-        let (block_index, map) = (i / problem.batch, i % problem.batch);
-        let (group, channel) = (block_index / blocks, block_index % blocks * block);
-        let first = (map * problem.groups + group) * c_in + channel;
-        for (piece, to) in to.chunks_mut(positions * block).enumerate() {
-            jobs.push(Transpose {
-                planes: &input[first * plane..],
-                plane,
-                channels: block.min(c_in - channel),
-                position: piece * positions,
-                block,
-                to,
-            });
-        }
-    }
-    threads.each(jobs.into_iter(), |job| arch.dispatch(job));
-    transposed
-}
-
-/// Writes some planes position by position.
-struct Transpose<'a, T> {
-    planes: &'a [T],
-    /// Values of a plane.
-    plane: usize,
-    channels: usize,
-    /// The first position.
-    position: usize,
-    /// From a position to the next.
-    block: usize,
-    /// `[position][block]`
-    to: &'a mut [T],
-}
-
-impl<T: Element> WithSimd for Transpose<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        /// Positions of a cache line of `f32`.
-        const AT_ONCE: usize = 16;
-        let Self {
-            planes,
-            plane,
-            channels,
-            position,
-            block,
-            to,
-        } = self;
-        for (i, to) in to.chunks_mut(AT_ONCE * block).enumerate() {
-            let at = position + i * AT_ONCE;
-            let positions = to.len() / block;
-            for channel in 0..channels {
-                let from = &planes[channel * plane + at..][..positions];
-                let to = to[channel..].iter_mut().step_by(block);
-                for (to, from) in to.zip(from) {
-                    *to = *from;
-                }
-            }
-        }
-    }
-}
-
 /// The sums of some rows of a group.
 struct Job<'a, 't, T: Element> {
     operands: &'a Operands<'a, T>,
@@ -298,6 +225,8 @@ struct Band {
     map: usize,
     row: usize,
     rows: usize,
+    /// Those of the rows that are summed; all but in lines that are longer than a tile's steps.
+    positions: Range<usize>,
     /// Whether it is the last of all.
     last: bool,
 }
@@ -321,10 +250,11 @@ impl<T: Element> WithSimd for Job<'_, '_, T> {
         let mut sums = LongSum::new(sums, bands.len());
         for band in bands {
             for sweep in &sweeps {
-                operands.copy(group, &band, sweep, &mut copies);
-                let begin = sums.begins();
-                let rows = &mut sums.sums()[sweep.first_row * cut.padded_channels()..];
-                operands.multiply(simd, group, &band, sweep, &copies, rows, begin);
+                // The copies of a long line serve all its bands.
+                if band.positions.start == 0 || sweeps.len() > 1 {
+                    operands.copy(group, &band, sweep, &mut copies);
+                }
+                operands.multiply(simd, group, &band, sweep, &copies, &mut sums);
             }
             sums.end_band(band.last);
         }
@@ -341,13 +271,17 @@ impl<T: Element> Operands<'_, T> {
         for map in 0..problem.batch {
             for row in (0..height).step_by(most) {
                 let rows = most.min(height - row);
-                let last = map + 1 == problem.batch && row + rows == height;
-                bands.push(Band {
-                    map,
-                    row,
-                    rows,
-                    last,
-                });
+                let all = rows * problem.axes[1].input;
+                for first in (0..all).step_by(MAX_TILE_STEPS) {
+                    let end = all.min(first + MAX_TILE_STEPS);
+                    bands.push(Band {
+                        map,
+                        row,
+                        rows,
+                        positions: first..end,
+                        last: map + 1 == problem.batch && row + rows == height && end == all,
+                    });
+                }
             }
         }
         bands
@@ -411,7 +345,6 @@ impl<T: Element> Operands<'_, T> {
 
     /// Adds a band's products to the sums of a sweep's rows, or stores them.
     #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
     fn multiply<S: Simd>(
         &self,
         simd: S,
@@ -419,10 +352,11 @@ impl<T: Element> Operands<'_, T> {
         band: &Band,
         sweep: &Sweep,
         copies: &[T],
-        sums: &mut [T],
-        begin: bool,
+        sums: &mut LongSum<T>,
     ) {
         let (problem, cut) = (&self.plan.problem, &self.cut);
+        let begin = sums.begins();
+        let sums = &mut sums.sums()[sweep.first_row * cut.padded_channels()..];
         let width = problem.axes[1].input;
         let positions = band.rows * width;
         for block in 0..cut.blocks {
@@ -434,19 +368,16 @@ impl<T: Element> Operands<'_, T> {
             let starts = &[0, cut.lanes][..vectors];
             let tiles = sums.chunks_mut(cut.rows * cut.padded_channels());
             for (sums, rows) in tiles.zip(sweep.offsets.chunks(cut.rows)) {
-                // A line may be longer than what is summed from zero.
-                for first in (0..positions).step_by(MAX_TILE_STEPS) {
-                    let tile = Tile {
-                        source,
-                        weights: copies,
-                        rows,
-                        steps: &self.steps,
-                        range: first..positions.min(first + MAX_TILE_STEPS),
-                        begin: begin && first == 0,
-                    };
-                    let sums = &mut sums[block * cut.block..];
-                    tile.run(simd, starts, sums, cut.padded_channels());
-                }
+                let tile = Tile {
+                    source,
+                    weights: copies,
+                    rows,
+                    steps: &self.steps,
+                    range: band.positions.clone(),
+                    begin,
+                };
+                let sums = &mut sums[block * cut.block..];
+                tile.run(simd, starts, sums, cut.padded_channels());
             }
         }
     }

@@ -1,19 +1,132 @@
 //! Native CPU kernels: the transposed convolution and its gradients over slices.
 //!
-//! All maps are `[n, channels, height, width]` without gaps, the weight is
-//! `[c_out, c_in / groups, k_h, k_w]`; all sizes are the [`Problem`]'s.
+//! A transposed convolution spreads each input value over the output: value `i` goes to the places
+//! `i * stride ..`, multiplied by the kernel, and where two spread values meet they are added. These
+//! kernels compute that, and both gradients, without a product with an inserted zero, on `f32` and
+//! `f64`, with the machine's vectors (AVX-512 or AVX2, through the crate `pulp`) and Rayon's threads.
+//!
+//! # The three formulas
+//!
+//! On one axis, for one pair of channels, with the full map's place of value `i` and tap `a`
+//!
+//! ```text
+//! place(i, a) = i * stride + (k - 1 - a) * dilation - crop_begin
+//!
+//! output[y]      = sum over i, a with place(i, a) = y   of  input[i] * weight[a]
+//! grad_input[i]  = sum over a                           of  weight[a] * grad_output[place(i, a)]
+//! grad_weight[a] = sum over i                           of  input[i] * grad_output[place(i, a)]
+//! ```
+//!
+//! Two axes are the same twice, with `[y, x]`; channels add the sums over input channels (output),
+//! output channels (`grad_input`), or maps (`grad_weight`). The weight is stored as one writes a
+//! correlation with the zero-filled map, so the last tap comes first: `k - 1 - a` (Dumoulin and
+//! Visin, arXiv 1603.07285).
+//!
+//! # A drawing: kernel `[a b c]`, stride 2, input `p q r`
+//!
+//! ```text
+//! p * c    p * b    p * a
+//!                   q * c    q * b    q * a
+//!                                     r * c    r * b    r * a
+//! ----------------------------------------------------------------
+//! y0       y1       y2       y3       y4       y5       y6
+//! ```
+//!
+//! Even outputs meet two taps, odd ones meet one. These are the *phases* of stride 2, and each is an
+//! ordinary correlation of the input, without any zero:
+//!
+//! ```text
+//! y[2j]     = c * x[j] + a * x[j - 1]        phase 0: taps c, a at shifts 0, -1
+//! y[2j + 1] = b * x[j]                       phase 1: tap b at shift 0
+//! ```
+//!
+//! The gradient of the input reads the output's gradient `g` the same way: split into even and odd
+//! *planes*, every tap is a constant shift in one plane, `gx[j] = c * g_even[j] + b * g_odd[j] +
+//! a * g_even[j + 1]`. So one computation, a [pass](self#what-departs-from-the-plain-loops), serves
+//! both.
+//!
+//! # The plain loops
+//!
+//! ```text
+//! for each map, target channel t, phase r, cell j:
+//!     sum = 0
+//!     for each source channel c of the group:
+//!         for each tap a of phase r:
+//!             sum += weight[t, c, a] * source[c][j + shift of a]      (zero outside the map)
+//!     target[t][j * step + r] = sum + bias[t]
+//! ```
+//!
+//! `direct.rs` is these loops, for calls that are too small for anything else.
+//!
+//! # What departs from the plain loops
+//!
+//! 1. **Copies with zeros around them.** A band of rows of the source is copied, plane by plane, to
+//!    lines that end in zeros. There, every tap is a constant offset and no border needs a branch
+//!    (`copies.rs`). `0 * inf` would be NaN, so if a weight is infinite or NaN the plain loops are
+//!    used: one pass over the weight finds out.
+//! 2. **A tile of registers.** 12 rows (target channels and phases) by 2 vectors (cells) of sums stay
+//!    in registers, 6 rows where there are 16 registers. A step, one source channel and tap, loads
+//!    2 vectors and multiplies them by 12 weights (`tile.rs`). Steps are a list of offsets, so the
+//!    same loop serves every kernel size, stride and dilation. Weights are packed in the order in
+//!    which tiles read them (`pack.rs`).
+//! 3. **Blocks for the caches.** A unit of work is a band of rows and some target channels; it takes
+//!    as many source channels at a time as fit in the second-level cache, and of a large kernel's
+//!    thousands of copies some at a time (`cut.rs`).
+//! 4. **One write.** Sums of all phases are interleaved, and the bias is added, when the target is
+//!    written, once and without clearing it first (`output.rs`).
+//! 5. **The weight's gradient turns the tile.** Its steps are positions. Lanes are input channels, and
+//!    rows are pairs of output channel and tap (`grad_weight.rs`); with 4 input channels or fewer it
+//!    uses scalar products along lines instead (`scalar_products.rs`).
+//! 6. **Threads.** The caller works too, and Rayon's threads look for the next call for 50
+//!    microseconds before they sleep (`threads.rs`). Buffers are reused (`buffer.rs`).
+//!
+//! No matrix library is used: it would need the taps gathered to a matrix first, which is what the
+//! step list avoids.
+//!
+//! # Errors of rounding
+//!
+//! A result is a sum of `n` products (for the bias's gradient, of `n` values). The order of the sum
+//! depends on the sizes and the vectors, and never on the number of threads: the same call gives the
+//! same bits. With `u = 2^-24` for `f32` and `2^-53` for `f64`, the error is at most
+//!
+//! ```text
+//! depth * u * (sum of the products' magnitudes),     depth <= 600 + n / 16
+//! ```
+//!
+//! (Higham, Accuracy and Stability of Numerical Algorithms, section 4.2). The depth is that of a sum
+//! of partial sums of up to 512 products, each of which begins at zero. It grows with `n / 16` only
+//! on lines of 10,000 values or more, or maps of a few values; the weight's gradient over maps of 256
+//! positions or more has a depth below `600 + n / 16,000`.
+//!
+//! # Memory
+//!
+//! Beside the result, a call holds the packed weights, at most twice as many as the weights; for the
+//! weight's gradient it holds the input and two gradients, with the input channels rounded up to
+//! whole vectors. A thread holds copies and sums, each at most 1.25 MiB,
+//! or, if that is more, the copy of one plane that one row of cells needs (`1 + reach` lines, where
+//! `reach` is the kernel's height over the stride) and the sums of one row of cells of at most a
+//! tile's channels. Idle buffers of up to 32 MiB are kept for each type of numbers.
+//!
+//! # Limits
+//!
+//! A size that is counted in values must fit in `usize`. Non-finite weights (for the weight's
+//! gradient: inputs) cost 18 to 37 times the time. Maps are cut into bands of rows and never into
+//! columns, so a single line of a million values is copied whole.
+//!
+//! # The files
 //!
 //! | file | what |
 //! |---|---|
 //! | `problem.rs` | the sizes, the only vocabulary for them |
-//! | `plan.rs` | which taps meet which values |
+//! | `plan.rs`, `class.rs` | which taps meet which values: phases, planes, shifts |
 //! | `pass.rs` | the forward pass and the gradient of the input, which are one computation |
 //! | `cut.rs`, `pack.rs` | how a pass is cut into parts, and the order of its weights |
 //! | `output.rs` | the result, which is written once |
-//! | `grad_weight.rs` | the gradient of the weight |
+//! | `grad_weight.rs`, `transpose.rs` | the gradient of the weight |
 //! | `scalar_products.rs` | the same for groups of few input channels |
 //! | `copies.rs` | copies of maps in which a tap is a constant offset |
 //! | `tile.rs`, `element.rs` | the inner loop of all, with the machine's vectors of `f32` or `f64` |
+//! | `long_sum.rs` | sums over millions of positions |
 //! | `direct.rs` | plain loops, for small calls and for numbers that are not finite |
 //! | `threads.rs`, `buffer.rs` | the threads and the memory that calls share |
 //! | `tuning.rs` | the constants that measurements choose |
@@ -22,6 +135,7 @@
 #![deny(clippy::undocumented_unsafe_blocks)]
 
 mod buffer;
+mod class;
 mod copies;
 mod cut;
 mod direct;
@@ -36,6 +150,7 @@ mod problem;
 mod scalar_products;
 mod threads;
 mod tile;
+mod transpose;
 mod tuning;
 
 #[cfg(test)]

@@ -79,11 +79,20 @@ impl<'a, T: Element> Fresh<'a, T> {
                     to[2].write(*c + bias);
                 }
             }
-            step => {
-                let groups = line.chunks_exact_mut(step).take(whole).enumerate();
-                for (cell, group) in groups {
-                    for (to, column) in group.iter_mut().zip(columns) {
-                        to.write(values[column.first + cell] + bias);
+            _ => {
+                // Eight columns at a time: each is read in order.
+                let mut first = 0;
+                while first < columns.len() {
+                    let rest = columns.len() - first;
+                    if rest >= 8 {
+                        interleave_some::<T, 8>(line, values, columns, first, whole, bias);
+                        first += 8;
+                    } else if rest >= 4 {
+                        interleave_some::<T, 4>(line, values, columns, first, whole, bias);
+                        first += 4;
+                    } else {
+                        interleave_some::<T, 1>(line, values, columns, first, whole, bias);
+                        first += 1;
                     }
                 }
             }
@@ -100,5 +109,25 @@ impl<'a, T: Element> Fresh<'a, T> {
             }
         }
         line.len()
+    }
+}
+
+/// Writes `N` columns from `first` on, as far as all of them have `whole` values.
+#[inline(always)]
+fn interleave_some<T: Element, const N: usize>(
+    line: &mut [MaybeUninit<T>],
+    values: &[T],
+    columns: &[Column],
+    first: usize,
+    whole: usize,
+    bias: T,
+) {
+    let parts: [&[T]; N] = core::array::from_fn(|i| &values[columns[first + i].first..][..whole]);
+    for cell in 0..whole {
+        let at = cell * columns.len() + first;
+        let to = &mut line[at..at + N];
+        for (to, part) in to.iter_mut().zip(parts) {
+            to.write(part[cell] + bias);
+        }
     }
 }

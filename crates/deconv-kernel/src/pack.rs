@@ -1,9 +1,10 @@
 //! The weights of a pass, in the order in which its tiles read them.
 
 use crate::buffer::Buffer;
-use crate::cut::{Cover, Cut};
+use crate::class::Class;
+use crate::cut::{Cut, Lines};
 use crate::element::Element;
-use crate::plan::{Class, Plan};
+use crate::plan::Plan;
 use crate::threads::Threads;
 use crate::tile::{Step, Steps};
 use crate::tuning::MIN_VALUES_PER_JOB;
@@ -38,9 +39,12 @@ impl<T: Element> Packed<T> {
         let units = plan.problem.groups * cut.target_blocks(plan);
 
         let lanes = cut.registers.lanes;
-        let lines = cut.band + class.lead[0];
-        let cells = plan.axes[1].cells + class.lead[1];
-        let cover = Cover::new(lines, cells, cut.line_stride, lanes);
+        let lines = Lines {
+            count: cut.band + class.lead[0],
+            cells: plan.axes[1].cells + class.lead[1],
+            stride: cut.line_stride,
+        };
+        let cover = lines.cover(lanes);
         let start = |vector: usize| {
             let place = vector * lanes;
             place / cover.line_stride * cut.line_stride + place % cover.line_stride

@@ -139,9 +139,9 @@ fn compute<T: Element>(
     weight: &[T],
     bias: Option<&[T]>,
 ) -> Vec<T> {
-    let cut = Cut::new::<T>(threads, Registers::of::<T>(arch), plan, &plan.classes());
-    let mut classes: Vec<Packed<T>> = plan
-        .classes()
+    let classes = plan.classes();
+    let cut = Cut::new::<T>(threads, Registers::of::<T>(arch), plan, &classes);
+    let mut classes: Vec<Packed<T>> = classes
         .into_iter()
         .map(|class| Packed::new(class, plan, &cut))
         .collect();

@@ -29,8 +29,7 @@
 //! Phases with the same planes at the same distances form a *class*: their weights become the rows
 //! of one matrix.
 
-use core::ops::Range;
-
+use crate::class::Class;
 use crate::problem::{Axis, Problem};
 
 /// The plan of a pass.
@@ -96,9 +95,9 @@ impl Plan {
     /// Every class of one axis with every class of the other.
     pub(crate) fn classes(&self) -> Vec<Class> {
         let [height, width] = &self.axes;
-        pairs(&height.classes, &width.classes, |y, x| {
-            Class::new(y, x, width.copies.len(), self.problem.axes[1].kernel)
-        })
+        let classes = height.classes.iter();
+        let classes = classes.flat_map(|y| width.classes.iter().map(move |x| (y, x)));
+        classes.map(|(y, x)| Class::new(self, y, x)).collect()
     }
 
     /// Copies of one source channel.
@@ -397,71 +396,4 @@ fn place_taps(group: &PhaseGroup, copies: &[Copied]) -> AxisClass {
 fn reach(class: &AxisClass) -> usize {
     let ahead = class.taps.iter().map(|place| place.ahead).max();
     ahead.unwrap_or(0) + class.lead
-}
-
-/// A class of both axes: what one packed weight matrix computes.
-pub(crate) struct Class {
-    pub(crate) taps: Vec<Place>,
-    pub(crate) phases: Vec<ClassPhase>,
-    /// The largest lead of a phase, by axis.
-    pub(crate) lead: [usize; 2],
-}
-
-/// Where a tap of a class reads the source.
-#[derive(Clone, Copy)]
-pub(crate) struct Place {
-    /// The index of a copy, `[row's copy][column's copy]`.
-    pub(crate) copy: usize,
-    /// How far ahead in it, by axis.
-    pub(crate) ahead: [usize; 2],
-}
-
-/// A phase of both axes.
-pub(crate) struct ClassPhase {
-    pub(crate) phase: [usize; 2],
-    pub(crate) lead: [usize; 2],
-    pub(crate) cells: [usize; 2],
-    /// The kernel's taps by their index in `[k_h, k_w]`, one for each of the class's.
-    pub(crate) taps: Vec<usize>,
-}
-
-impl Class {
-    /// Taps are in the order of the copies that they read, so parts of the copies have parts of the
-    /// taps.
-    fn new(y: &AxisClass, x: &AxisClass, x_copies: usize, kernel_columns: usize) -> Self {
-        let places = pairs(&y.taps, &x.taps, |y, x| Place {
-            copy: y.copy * x_copies + x.copy,
-            ahead: [y.ahead, x.ahead],
-        });
-        let mut order: Vec<usize> = (0..places.len()).collect();
-        order.sort_unstable_by_key(|i| (places[*i].copy, places[*i].ahead));
-        let phase = |y: &Phase, x: &Phase| {
-            let taps = pairs(&y.taps, &x.taps, |y, x| y * kernel_columns + x);
-            ClassPhase {
-                phase: [y.phase, x.phase],
-                lead: [y.lead, x.lead],
-                cells: [y.cells, x.cells],
-                taps: order.iter().map(|i| taps[*i]).collect(),
-            }
-        };
-        Self {
-            taps: order.iter().map(|i| places[*i]).collect(),
-            phases: pairs(&y.phases, &x.phases, phase),
-            lead: [y.lead, x.lead],
-        }
-    }
-
-    /// The taps that read some of the copies.
-    pub(crate) fn taps_of(&self, copies: Range<usize>) -> Range<usize> {
-        let before = |end: usize| self.taps.partition_point(|place| place.copy < end);
-        before(copies.start)..before(copies.end)
-    }
-}
-
-fn pairs<A, B, C>(first: &[A], second: &[B], pair: impl Fn(&A, &B) -> C) -> Vec<C> {
-    let pair = &pair;
-    first
-        .iter()
-        .flat_map(|a| second.iter().map(move |b| pair(a, b)))
-        .collect()
 }

@@ -154,7 +154,6 @@ impl<T: Element, R: Rows> Tile<'_, T, R> {
         sums: &mut [T],
         stride: usize,
     ) {
-        let most = self::rows::<S>();
         match self.rows.count() {
             1 => self.take::<S, 1, V>(simd, starts, sums, stride),
             2 => self.take::<S, 2, V>(simd, starts, sums, stride),
@@ -162,12 +161,31 @@ impl<T: Element, R: Rows> Tile<'_, T, R> {
             4 => self.take::<S, 4, V>(simd, starts, sums, stride),
             5 => self.take::<S, 5, V>(simd, starts, sums, stride),
             6 => self.take::<S, 6, V>(simd, starts, sums, stride),
-            7 if most == 12 => self.take::<S, 7, V>(simd, starts, sums, stride),
-            8 if most == 12 => self.take::<S, 8, V>(simd, starts, sums, stride),
-            9 if most == 12 => self.take::<S, 9, V>(simd, starts, sums, stride),
-            10 if most == 12 => self.take::<S, 10, V>(simd, starts, sums, stride),
-            11 if most == 12 => self.take::<S, 11, V>(simd, starts, sums, stride),
-            12 if most == 12 => self.take::<S, 12, V>(simd, starts, sums, stride),
+            rows => {
+                // Known to the compiler, so tiles that do not fit are not compiled.
+                if const { self::rows::<S>() < 12 } {
+                    panic!("a tile of {rows} rows");
+                }
+                self.with_many_rows(simd, starts, sums, stride);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn with_many_rows<S: Simd, const V: usize>(
+        &self,
+        simd: S,
+        starts: [usize; V],
+        sums: &mut [T],
+        stride: usize,
+    ) {
+        match self.rows.count() {
+            7 => self.take::<S, 7, V>(simd, starts, sums, stride),
+            8 => self.take::<S, 8, V>(simd, starts, sums, stride),
+            9 => self.take::<S, 9, V>(simd, starts, sums, stride),
+            10 => self.take::<S, 10, V>(simd, starts, sums, stride),
+            11 => self.take::<S, 11, V>(simd, starts, sums, stride),
+            12 => self.take::<S, 12, V>(simd, starts, sums, stride),
             rows => panic!("a tile of {rows} rows"),
         }
     }

@@ -1,9 +1,10 @@
 //! Large kernels: they end, their results are right, and their memory is bounded.
 
 use super::{Case, archs, same, whole_map};
+use crate::class::Class;
 use crate::cut::{Cut, dense};
 use crate::draw::Draw;
-use crate::plan::{Choices, Class, Plan};
+use crate::plan::{Choices, Plan};
 use crate::threads::Threads;
 use crate::tile::Registers;
 use crate::tuning::{L2_SHARE_BYTES, MAX_L2_SHARES};
