@@ -34,8 +34,8 @@ use crate::{Axis, Deconv2dError, Deconv2dLayer, Deconv2dLayerConfig};
 /// second output is an input.
 ///
 /// **At the border** the layer sees zeros outside the input, where a resize repeats the last value.
-/// So outputs with `p < 0` or `p > h - 1` are smaller than those of a resize. With the crop of a
-/// resize these are `s / 2` outputs, rounded down, on each side.
+/// So outputs with `p < 0` or `p > h - 1` fall off towards zero. With the crop of a resize these
+/// are `s / 2` outputs, rounded down, on each side.
 ///
 /// Shelhamer, Long and Darrell, *Fully Convolutional Networks for Semantic Segmentation*,
 /// [arXiv:1605.06211](https://arxiv.org/abs/1605.06211), initialize their upsampling layers this

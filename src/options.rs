@@ -84,10 +84,10 @@ pub enum Algorithm {
 ///
 /// The variance of an output is the variance of an input, times the variance of a weight, times the
 /// number of products in the sum (He et al. 2015, section 2.2,
-/// [arXiv:1502.01852](https://arxiv.org/abs/1502.01852); Glorot and Bengio 2010, [section
-/// 4.2.1](https://proceedings.mlr.press/v9/glorot10a.html)). In a convolution that number is `in /
-/// groups * taps`. In a transposed convolution the taps are shared by the `s_h * s_w` phases of the
-/// output, so an output has one in `s_h * s_w` of these products on average (exactly, if the
+/// [arXiv:1502.01852](https://arxiv.org/abs/1502.01852); Glorot and Bengio 2010,
+/// [section 4.2.1](https://proceedings.mlr.press/v9/glorot10a.html)). In a convolution that number
+/// is `in / groups * taps`. In a transposed convolution the `s_h * s_w` phases of the output share
+/// the taps, so an output has one in `s_h * s_w` of these products on average (exactly, if the
 /// [`overlap`](crate::overlap) is even). PyTorch, Keras and Burn read the two channel axes of the
 /// stored weight as those of a convolution. In a transposed convolution the two are exchanged
 /// ([pytorch#7865](https://github.com/pytorch/pytorch/issues/7865)).
