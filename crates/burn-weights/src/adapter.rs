@@ -15,8 +15,8 @@ pub(crate) const LAYER: &str = "Struct:Deconv2dLayer";
 /// The weight of each [`Deconv2dLayer`](burn_deconv::Deconv2dLayer) in a model, by its path.
 pub(crate) type Kernels = BTreeMap<String, Kernel>;
 
-/// A layer's weight. A file's shape alone would often give the number of groups too, but not
-/// whether it is the layer's.
+/// A layer's weight. The shape in a file and the layer's shape would give the number of groups too,
+/// but `[2, 4, ..]` of one group would then load into a layer of 4 channels in 2 groups.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kernel {
     /// `[out, in / groups, k_h, k_w]`

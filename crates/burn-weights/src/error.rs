@@ -133,7 +133,7 @@ pub enum WeightsError {
         /// The file.
         path: PathBuf,
         /// What burn-store says.
-        cause: ApplyError,
+        cause: Box<ApplyError>,
     },
     /// The path to write to is a folder, a device, a pipe or a socket.
     #[error("{} is {found}; only a regular file is replaced", plain(path.display()))]

@@ -190,7 +190,7 @@ fn reader_panicked(message: &str) -> String {
 const KERAS_WEIGHTS: &str = "model.weights.h5";
 
 /// An entry of an archive may be larger than the archive by this factor. Keras and PyTorch do not
-/// compress; weights that other programs compressed shrink little, but for zeros.
+/// compress; weights that another program compressed shrink little, unless they are zeros.
 pub(crate) const MOST_EXPANSION: u64 = 16;
 
 /// A small entry may be larger than that: up to this number of bytes.

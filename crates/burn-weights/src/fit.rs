@@ -63,7 +63,7 @@ impl Kind {
         }
     }
 
-    /// As burn-store has it.
+    /// The rule of burn-store.
     fn accepts(self, dtype: DType) -> bool {
         match self {
             Self::Float => dtype.is_float() || matches!(dtype, DType::QFloat(_)),

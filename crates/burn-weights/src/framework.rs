@@ -61,7 +61,7 @@ impl Framework {
         self != Self::Burn
     }
 
-    /// What brings the tensors of all other layers into Burn's layouts, and then our own.
+    /// The adapter that brings tensors into Burn's layouts, and the weights of our layer into its.
     pub(crate) fn adapter(self, ours: Deconv2dAdapter) -> Box<dyn ModuleAdapter> {
         match self {
             Self::PyTorch => Box::new(PyTorchToBurnAdapter.chain(ours)),
@@ -70,8 +70,8 @@ impl Framework {
         }
     }
 
-    /// A tensor's name in a file as burn-store writes it: dots between the parts, no collection in
-    /// front.
+    /// A tensor's name in a file, in burn-store's form: dots between the parts, and no collection
+    /// before them.
     pub(crate) fn path(self, name: &str) -> String {
         match self {
             Self::PyTorch | Self::Burn => name.to_string(),
@@ -85,9 +85,9 @@ impl Framework {
         }
     }
 
-    /// How it names the parameter `param` of a Burn module, where its name is another. `numbered`
-    /// is how many numbered tensors the file has for the module: Keras' HDF5 files give numbers
-    /// in place of names.
+    /// The framework's name of the parameter `param` of a Burn module, if it is another name.
+    /// `numbered` is how many numbered tensors the file has for the module: Keras' HDF5 files have
+    /// numbers in place of names.
     pub(crate) fn param_name(self, module: &str, param: &str, numbered: usize) -> Option<String> {
         match self {
             Self::PyTorch => PyTorchToBurnAdapter.get_alternative_param_name(param, module),
@@ -103,8 +103,8 @@ impl Framework {
     }
 }
 
-/// The modules of Burn whose counterparts in Keras and Flax have the same axes but for the order
-/// that [`ChannelsLastAdapter`] changes.
+/// The modules of Burn whose weights have the same axes in Keras and Flax, perhaps in another order;
+/// [`ChannelsLastAdapter`] changes it.
 fn has_kernel(module: &str) -> bool {
     module == LAYER || module == "Struct:Linear" || is_convolution(module)
 }
@@ -113,8 +113,8 @@ fn is_convolution(module: &str) -> bool {
     matches!(module, "Struct:Conv1d" | "Struct:Conv2d" | "Struct:Conv3d")
 }
 
-/// The order in which Keras numbers the `count` variables of a layer. Empty where the number leaves
-/// open which they are: a batch norm of three has no scale, or no centre.
+/// The order in which Keras numbers the `count` variables of a layer. Empty if the count does not
+/// say which they are: a batch norm of three has no scale, or no centre.
 fn keras_order(module: &str, count: usize) -> &'static [&'static str] {
     match (module, count) {
         ("Struct:BatchNorm", 4) => &["gamma", "beta", "running_mean", "running_var"],

@@ -48,14 +48,15 @@
 //! [`WeightsFile::load_into`] holds at most
 //!
 //! ```text
-//! 4 * model + 16 * file + 2 MiB
+//! 4 * model + 32 * file + 2 MiB
 //! ```
 //!
 //! bytes beside the model, whatever the file claims to contain; `model` is the size of the model's
 //! parameters, `file` the size of the file. Usually it is the model once more and twice its largest
 //! parameter: the values are read for one parameter after the other, in the file's data type (f64
-//! is twice f32), converted, and kept until all are there. The 16 is for archives that somebody
-//! compressed: a `.keras` archive's weights are unpacked in memory, up to 16 times the archive.
+//! is twice f32), converted, and kept until all are there. The 32 is for files that hold little but
+//! names, and for archives that somebody compressed: a `.keras` archive's weights are unpacked in
+//! memory, up to 16 times the archive.
 //!
 //! For a file of `torch.save`, replace the 2 MiB by 512 MiB. Its names and shapes are Python
 //! objects, up to 250,000 of them or one for every 64 bytes of the file, and a pickle of a few

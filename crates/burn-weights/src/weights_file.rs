@@ -310,7 +310,7 @@ impl WeightsFile {
         if let Some(cause) = result.errors.into_iter().next() {
             return Err(WeightsError::Apply {
                 path: self.path.clone(),
-                cause,
+                cause: Box::new(cause),
             });
         }
         Ok(LoadReport {

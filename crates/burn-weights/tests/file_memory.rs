@@ -74,7 +74,7 @@ const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
 /// The bound: this many times the file and the model, and a constant.
-const PER_FILE: usize = 16;
+const PER_FILE: usize = 32;
 const PER_MODEL: usize = 4;
 const CONSTANT: usize = 2 * MIB;
 /// In its place for `torch.save`'s pickles.

@@ -1,6 +1,6 @@
 //! Files whose tensors are not those of the model.
 
-use burn_deconv::KernelLayout;
+use burn_deconv::{Deconv2dLayerConfig, KernelLayout};
 use burn_weights::{LoadReport, Misfit, WeightsError, WeightsFile};
 
 use crate::import::Autoencoder;
@@ -92,6 +92,22 @@ fn whole_numbers_are_no_weights() {
             file.0.display()
         )
     );
+}
+
+/// The shape that a layer of 4 channels in 2 groups would have, if the file's 2 channels in one
+/// group were what the model says.
+#[test]
+fn another_number_of_groups_does_not_fit() {
+    let bytes = safetensors(&[("weight", &[2, 4, 3, 3])]);
+    let file = TemporaryFile::with("groups.safetensors", &bytes);
+    let config = Deconv2dLayerConfig::new([4, 4], [3, 3]).with_bias(false);
+    let mut layer = config.with_groups(2).init(&device());
+    let error = WeightsFile::pytorch(&file.0)
+        .load_into(&mut layer)
+        .unwrap_err();
+    let expected = "weight: [2, 4, 3, 3] in the layout Burn ([in, out / groups, k_h, k_w]) is not \
+                    the layer's [4, 2, 3, 3] ([out, in / groups, k_h, k_w])";
+    assert!(error.to_string().contains(expected), "{error}");
 }
 
 #[test]
