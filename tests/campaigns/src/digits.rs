@@ -29,7 +29,11 @@ fn compare(batch: usize, side: usize, positive: bool) -> Errors {
     let mut values = |count: usize| -> Vec<f32> {
         let value = |_| {
             let fraction = draw.fraction() as f32;
-            if positive { fraction } else { 2.0 * fraction - 1.0 }
+            if positive {
+                fraction
+            } else {
+                2.0 * fraction - 1.0
+            }
         };
         (0..count).map(value).collect()
     };
@@ -136,5 +140,9 @@ pub fn run() -> ExitCode {
     }
     right &= ones_are_counted();
     println!("{:.0?}", begin.elapsed());
-    if right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if right {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
