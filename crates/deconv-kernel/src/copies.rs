@@ -6,7 +6,7 @@
 use core::ops::Range;
 
 use crate::element::Element;
-use crate::plan::Plan;
+use crate::plan::{Copied, Plan};
 
 /// The copies of a band of one map: `[copy][line][cells + reach]`.
 pub(crate) struct BandCopy<'a> {
@@ -20,43 +20,63 @@ pub(crate) struct BandCopy<'a> {
     pub(crate) copy_stride: usize,
 }
 
+/// Above this many copies of a row of planes, a line of the source is read for all of them before the
+/// next line: the lines of a large map leave the cache before the next copy. For few copies, one
+/// copy after the other costs 2 % less of a layer's time.
+const MAX_SINGLE_COPIES: usize = 4;
+
 impl BandCopy<'_> {
-    /// Writes some of the copies of a map. A line of the source is read for all columns' copies
-    /// before the next.
+    /// Writes some of the copies of a map.
     #[inline(always)]
     pub(crate) fn write<T: Element>(&self, map: &[T], copies: Range<usize>, to: &mut [T]) {
         let [height, width] = &self.plan.axes;
         for (r, row) in height.copies.iter().enumerate() {
             let first = r * width.copies.len();
-            let end = copies.end.min(first + width.copies.len());
             let begin = copies.start.max(first);
+            let end = copies.end.min(first + width.copies.len());
             if begin >= end {
                 continue;
             }
-            for i in 0..self.rows + height.reach {
-                let y = (self.first_row + i) as isize + row.shift;
-                let y = usize::try_from(y).map(|y| y * height.source.step + row.plane);
-                let from = match y {
-                    Ok(y) if y < height.source.length => {
-                        &map[y * width.source.length..][..width.source.length]
+            let columns = &width.copies[begin - first..end - first];
+            let to = &mut to[(begin - copies.start) * self.copy_stride..];
+            if columns.len() <= MAX_SINGLE_COPIES {
+                for (column, to) in columns.iter().zip(to.chunks_exact_mut(self.copy_stride)) {
+                    let lines = to.chunks_exact_mut(self.line_stride);
+                    for (i, to) in lines.take(self.rows + height.reach).enumerate() {
+                        let from = self.source_line(map, *row, i);
+                        spread(from, width.source.step, *column, to);
                     }
-                    _ => &[],
-                };
-                for copy in begin..end {
-                    let column = &width.copies[copy - first];
-                    let from = from.get(column.plane..).unwrap_or(&[]);
-                    let at = (copy - copies.start) * self.copy_stride + i * self.line_stride;
-                    let to = &mut to[at..][..self.line_stride];
-                    spread(from, width.source.step, column.shift, to);
+                }
+            } else {
+                for i in 0..self.rows + height.reach {
+                    let from = self.source_line(map, *row, i);
+                    for (column, to) in columns.iter().zip(to.chunks_exact_mut(self.copy_stride)) {
+                        let to = &mut to[i * self.line_stride..][..self.line_stride];
+                        spread(from, width.source.step, *column, to);
+                    }
                 }
             }
         }
     }
+
+    /// What line `i` of a copy is made of; nothing outside the map.
+    #[inline(always)]
+    fn source_line<'a, T>(&self, map: &'a [T], row: Copied, i: usize) -> &'a [T] {
+        let [height, width] = &self.plan.axes;
+        let y = (self.first_row + i) as isize + row.shift;
+        match usize::try_from(y).map(|y| y * height.source.step + row.plane) {
+            Ok(y) if y < height.source.length => {
+                &map[y * width.source.length..][..width.source.length]
+            }
+            _ => &[],
+        }
+    }
 }
 
-/// Copies every `step`th value of a row, from value `low` of them on, zeros where there are none.
+/// Copies a plane of a row, zeros where it has no value.
 #[inline(always)]
-fn spread<T: Element>(row: &[T], step: usize, low: isize, to: &mut [T]) {
+fn spread<T: Element>(row: &[T], step: usize, column: Copied, to: &mut [T]) {
+    let (row, low) = (row.get(column.plane..).unwrap_or(&[]), column.shift);
     let zeros = to.len().min(low.min(0).unsigned_abs());
     let (before, to) = to.split_at_mut(zeros);
     before.fill(T::default());

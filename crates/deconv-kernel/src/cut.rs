@@ -141,6 +141,10 @@ impl Cut {
                 targets = halve(targets);
             }
         }
+        // Rather a row that is copied twice than a thread without work.
+        while units(band, targets) < threads.count() && band > 1 {
+            band = band.div_ceil(2);
+        }
 
         // An odd number of cache lines, or channels would fall on the same sets of the cache.
         let cache_line = CACHE_LINE_BYTES / size_of::<T>();

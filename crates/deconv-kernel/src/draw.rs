@@ -123,12 +123,14 @@ impl Draw {
     /// A layer with more than 5 taps on an axis: a square kernel of up to 64 taps, a row of up to
     /// 256, or any two lengths. The maps are as large as [`MAX_LARGE_PRODUCTS`] allows.
     fn large_kernel(&mut self) -> Sizes {
-        let kernel = match self.below(3) {
+        let kernel = match self.below(4) {
             0 => {
                 let length = 6 + self.below(59);
                 [length, length]
             }
             1 => [1, 6 + self.below(251)],
+            // Whole vectors, which the kernels may treat in another way.
+            2 => [1 + self.below(8), self.pick(&[16, 32, 48, 64])],
             _ => [1 + self.below(40), 1 + self.below(40)],
         };
         let groups = self.pick(&[1, 1, 2]);

@@ -54,6 +54,9 @@ mod sealed {
         fn add_vectors<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>)
         -> Self::Vector<S>;
 
+        /// The sum of a vector's numbers.
+        fn sum_lanes<S: Simd>(simd: S, vector: Self::Vector<S>) -> Self;
+
         /// `a * b + c`, rounded once where the machine can.
         fn mul_add<S: Simd>(
             simd: S,
@@ -71,7 +74,7 @@ mod sealed {
 }
 
 macro_rules! number {
-    ($type:ty, $vector:ident, $splat:ident, $add:ident, $mul_add:ident) => {
+    ($type:ty, $vector:ident, $splat:ident, $add:ident, $sum:ident, $mul_add:ident) => {
         impl Number for $type {
             type Vector<S: pulp::Simd> = S::$vector;
 
@@ -83,6 +86,11 @@ macro_rules! number {
             #[inline(always)]
             fn add_vectors<S: pulp::Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
                 simd.$add(a, b)
+            }
+
+            #[inline(always)]
+            fn sum_lanes<S: pulp::Simd>(simd: S, vector: S::$vector) -> Self {
+                simd.$sum(vector)
             }
 
             #[inline(always)]
@@ -108,5 +116,19 @@ macro_rules! number {
     };
 }
 
-number!(f32, f32s, splat_f32s, add_f32s, mul_add_e_f32s);
-number!(f64, f64s, splat_f64s, add_f64s, mul_add_e_f64s);
+number!(
+    f32,
+    f32s,
+    splat_f32s,
+    add_f32s,
+    reduce_sum_f32s,
+    mul_add_e_f32s
+);
+number!(
+    f64,
+    f64s,
+    splat_f64s,
+    add_f64s,
+    reduce_sum_f64s,
+    mul_add_e_f64s
+);

@@ -77,7 +77,9 @@
 //! 5. **The weight's gradient turns the tile.** Its steps are positions. Lanes are input channels, and
 //!    rows are pairs of output channel and tap (`grad_weight.rs`); with 4 input channels or fewer it
 //!    uses scalar products along lines instead (`scalar_products.rs`).
-//! 6. **Threads.** The caller works too, and Rayon's threads look for the next call for 50
+//! 6. **Large strides turn it too.** Where the stride is 8 or more, lanes are neighbouring places of the
+//!    output: a row of the kernel (`wide_stride.rs`).
+//! 7. **Threads.** The caller works too, and Rayon's threads look for the next call for 50
 //!    microseconds before they sleep (`threads.rs`). Buffers are reused (`buffer.rs`).
 //!
 //! No matrix library is used: it would need the taps gathered to a matrix first, which is what the
@@ -105,7 +107,9 @@
 //! whole vectors. A thread holds copies and sums, each at most 1.25 MiB,
 //! or, if that is more, the copy of one plane that one row of cells needs (`1 + reach` lines, where
 //! `reach` is the kernel's height over the stride) and the sums of one row of cells of at most a
-//! tile's channels. Idle buffers of up to 32 MiB are kept for each type of numbers.
+//! tile's channels. At a stride of 8 or more, it may hold as many lines of the output's gradient as
+//! the kernel has rows, and the call the input with zeros around it (at most 49 times as large, where
+//! a map is one value). Idle buffers of up to 32 MiB are kept for each type of numbers.
 //!
 //! # Limits
 //!
@@ -121,6 +125,7 @@
 //! | `plan.rs`, `class.rs` | which taps meet which values: phases, planes, shifts |
 //! | `pass.rs` | the forward pass and the gradient of the input, which are one computation |
 //! | `cut.rs`, `pack.rs` | how a pass is cut into parts, and the order of its weights |
+//! | `wide_stride.rs`, `dot.rs` | both passes for large kernels at large strides |
 //! | `output.rs` | the result, which is written once |
 //! | `grad_weight.rs`, `transpose.rs` | the gradient of the weight |
 //! | `scalar_products.rs` | the same for groups of few input channels |
@@ -139,6 +144,7 @@ mod class;
 mod copies;
 mod cut;
 mod direct;
+mod dot;
 mod element;
 mod grad_weight;
 mod long_sum;
@@ -152,6 +158,7 @@ mod threads;
 mod tile;
 mod transpose;
 mod tuning;
+mod wide_stride;
 
 #[cfg(test)]
 mod draw;
@@ -218,6 +225,8 @@ pub fn forward<T: Element>(
     let threads = Threads::worth(problem.products());
     if is_plain(problem) || !is_finite(weight) {
         direct::forward(threads, problem, input, weight, bias)
+    } else if wide_stride::suits_forward::<T>(arch, problem) {
+        wide_stride::forward(arch, threads, problem, input, weight, bias)
     } else {
         pass::forward(arch, threads, problem, input, weight, bias)
     }
@@ -266,6 +275,8 @@ pub fn grad_input<T: Element>(
     let threads = Threads::worth(problem.products());
     if is_plain(problem) || !is_finite(weight) {
         direct::grad_input(threads, problem, weight, grad_output)
+    } else if wide_stride::suits_grad_input::<T>(arch, problem) {
+        wide_stride::grad_input(arch, threads, problem, weight, grad_output)
     } else {
         pass::grad_input(arch, threads, problem, weight, grad_output)
     }

@@ -1,4 +1,4 @@
-//! The plan of a pass: which taps meet which values, made from the sizes alone.
+//! The plan of a pass: which taps meet which values, made from nothing but the sizes.
 //!
 //! The forward pass and the gradient of the input are the same computation. Both slide over a
 //! *source* map and write a *target* map:

@@ -10,7 +10,7 @@ use rayon::ThreadPool;
 use crate::draw::Draw;
 use crate::threads::Threads;
 use crate::{Axis, Element, Problem};
-use crate::{direct, grad_weight, pass, scalar_products};
+use crate::{direct, grad_weight, pass, scalar_products, wide_stride};
 
 /// Random sizes and a random crop.
 fn random_problem(draw: &mut Draw) -> Problem {
@@ -137,6 +137,15 @@ impl Case {
         compare("gradient of the weight", got, grad_weight);
         let got = scalar_products::grad_weight(arch, threads, problem, &input, &grad_output);
         compare("scalar products", got, grad_weight);
+        if wide_stride::can_forward(problem) {
+            let bias = Some(&bias[..]);
+            let got = wide_stride::forward(arch, threads, problem, &input, &weight, bias);
+            compare("forward pass at a wide stride", got, output);
+        }
+        if wide_stride::can_grad_input::<T>(arch, problem) {
+            let got = wide_stride::grad_input(arch, threads, problem, &weight, &grad_output);
+            compare("gradient of the input at a wide stride", got, grad_input);
+        }
         // Plain loops have no vectors.
         if matches!(arch, Arch::Scalar) {
             let got = direct::forward(threads, problem, &input, &weight, Some(&bias));
@@ -244,7 +253,7 @@ fn whole_map(input: usize, kernel: usize, stride: usize) -> Axis {
 }
 
 #[test]
-fn a_number_that_is_not_finite_reaches_its_own_results_alone() {
+fn a_number_that_is_not_finite_reaches_only_its_own_results() {
     let mut draw = Draw::new(2);
     for problem in large_problems() {
         let shapes = [

@@ -77,6 +77,18 @@ impl Steps {
             steps,
         }
     }
+
+    /// Some of the steps.
+    #[inline(always)]
+    pub(crate) fn list(&self, range: Range<usize>) -> &[Step] {
+        &self.steps[range]
+    }
+
+    /// The largest offsets of the steps up to and with `last`.
+    #[inline(always)]
+    pub(crate) fn most(&self, last: usize) -> Step {
+        self.most[last]
+    }
 }
 
 /// The operands of a tile.
@@ -199,7 +211,7 @@ impl<T: Element, R: Rows> Tile<'_, T, R> {
         stride: usize,
     ) {
         let lanes = T::lanes::<S>();
-        let Step { source, weight } = self.steps.most[self.range.end - 1];
+        let Step { source, weight } = self.steps.most(self.range.end - 1);
         let rows: [usize; N] = self.rows.offsets();
         for start in starts {
             assert!(start + source + lanes <= self.source.len());
@@ -211,7 +223,7 @@ impl<T: Element, R: Rows> Tile<'_, T, R> {
 
         let mut tile = [[T::splat(simd, T::default()); V]; N];
         let (from, weights) = (self.source.as_ptr(), self.weights.as_ptr());
-        for step in &self.steps.steps[self.range.clone()] {
+        for step in self.steps.list(self.range.clone()) {
             let mut vectors = [T::splat(simd, T::default()); V];
             for (vector, start) in vectors.iter_mut().zip(starts) {
                 // SAFETY: `step.source <= source`: `lanes` numbers from there on are in the slice,

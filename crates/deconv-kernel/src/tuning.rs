@@ -39,6 +39,19 @@ pub(crate) const MAX_L2_SHARES: usize = 4;
 /// Multiply-adds of vectors that a copied vector costs: a load, a store, and its place. Not measured.
 pub(crate) const COPY_COST: usize = 3;
 
+/// From this stride on, a row of the kernel that spans the stride is worth a vector of its own. FCN-8s
+/// at stride 8, channel by channel, see `wide_stride.rs`; smaller strides were not tried.
+pub(crate) const MIN_WIDE_STRIDE: usize = 8;
+
+/// The most values that one output is made of, per channel, at a wide stride: the input's zeros grow
+/// with it. FCN's layers have 4, inverse Fourier transforms 4. Others were not measured.
+pub(crate) const MAX_WIDE_REPEATS: usize = 16;
+
+/// The most input channels of a group that take scalar products with windows of the output's
+/// gradient. 21 (FCN) gain; with 514 (inverse Fourier transform) copies of planes reach 172 of 233
+/// GFLOP/s.
+pub(crate) const MAX_WIDE_CHANNELS: usize = 32;
+
 /// Bands whose sums are added up one after the other. After so many, a new sum begins: sums of
 /// millions of positions would lose digits in one chain.
 pub(crate) const BANDS_PER_SUM: usize = 64;

@@ -78,9 +78,12 @@ fn beside<R>(neighbour: Neighbour, callers: usize, measure: impl FnOnce() -> R) 
     let (end, calls) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
         for _ in 0..callers {
-            scope.spawn(|| neighbour.call(&end, &calls));
+            scope.spawn(|| {
+                // By then, the thread of a `join`'s first half waits for the second.
+                thread::sleep(Duration::from_millis(50));
+                neighbour.call(&end, &calls);
+            });
         }
-        thread::sleep(Duration::from_millis(100));
         let result = measure();
         end.store(true, Ordering::Relaxed);
         (result, calls.load(Ordering::Relaxed))
