@@ -63,6 +63,11 @@ pub use overlap::{Overlap, overlap};
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+/// So does the code of the guide for users of other frameworks.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/coming-from.md")]
+struct ComingFrom;
+
 // The unit tests share the cases of `tests/`, which name this crate as its users do.
 #[cfg(all(test, feature = "flex"))]
 extern crate self as burn_deconv;

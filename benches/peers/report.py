@@ -153,9 +153,11 @@ def readme_block(data: dict[str, Any]) -> str:
 def speed_block(data: dict[str, Any]) -> str:
     """The lines of docs/speed.md: all layers, the machine and the command."""
     product, copy = peaks(data["layers"])
+    large = data["large_kernels"]
+    large = f"Large kernels:\n\n{summary_table(large)}\n\n" if large else ""
     return f"""{summary_table(data["layers"])}
 
-{data["cpu"]}, {data["threads"]} threads; {data["date"]}; {", ".join(data["versions"])}.
+{large}{data["cpu"]}, {data["threads"]} threads; {data["date"]}; {", ".join(data["versions"])}.
 In the same run, matrix products reached {digits(product and product / 1e9)} GFLOP/s and copies
 {digits(copy and copy / 1e9)} GB/s.
 
@@ -299,8 +301,10 @@ In the same run: matrix products (SGEMM, the best of 1024 and 2048 with PyTorch,
 
 
 def markdown(data: dict[str, Any]) -> str:
-    results, scaling = data["layers"], data["scaling"]
+    results, large, scaling = data["layers"], data["large_kernels"], data["scaling"]
     parts = [heading(data), "## Summary, milliseconds", summary_table(results)]
+    if large:
+        parts += ["## Large kernels, milliseconds", summary_table(large)]
     for which, name in PASSES.items():
         parts += [f"## {name}, milliseconds", times_table(results, which)]
     parts += [
@@ -322,8 +326,8 @@ def markdown(data: dict[str, Any]) -> str:
         )
         for which, name in PASSES.items():
             parts += [f"{name}:", scaling_table(scaling, which)]
-    missing = reasons([*results, *scaling])
+    missing = reasons([*results, *large, *scaling])
     if missing:
         parts += ["## Dashes", missing]
-    parts += ["## The layers", layers_table(results)]
+    parts += ["## The layers", layers_table([*results, *large])]
     return "\n\n".join(parts) + "\n"

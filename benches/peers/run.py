@@ -376,6 +376,7 @@ def parse() -> argparse.Namespace:
     add("--rounds", type=int, default=7)
     add("--seconds", type=float, default=3.0, help="of calls, for one row, layer and pass")
     add("--threads", type=int, default=cores(), help="of each row (default: all cores)")
+    add("--large-kernels", action="store_true", help="also layers with 16 to 2,048 taps on an axis")
     add("--scaling", action="store_true", help="also one layer on growing maps and batches")
     add("--out", type=Path, default=ROOT / "target" / "peers")
     add("--chart", type=Path, help="default: docs/speed.svg; for a part of the table, in --out")
@@ -402,10 +403,11 @@ def replace_block(path: Path, block: str) -> None:
 def main() -> None:
     arguments = parse()
     table = json.loads((ROOT / "benches" / "layers.json").read_text())
-    known = [layer["name"] for layer in (*table["layers"], *table["scaling"])]
+    known = [layer["name"] for part in table.values() for layer in part]
     names = choose(known, arguments.layers, "layer")
-    layers, scaling = (
-        [layer for layer in table[part] if layer["name"] in names] for part in ("layers", "scaling")
+    layers, large, scaling = (
+        [layer for layer in table[part] if layer["name"] in names]
+        for part in ("layers", "large_kernels", "scaling")
     )
     rows = choose([*OURS, *PEERS], arguments.rows or DEFAULT_ROWS, "row")
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -427,8 +429,11 @@ def main() -> None:
         "versions": versions(),
         "command": " ".join(["python3 benches/peers/run.py", *sys.argv[1:]]),
         "layers": measure_all(layers, started, explicit, options),
+        "large_kernels": [],
         "scaling": [],
     }
+    if arguments.large_kernels:
+        data["large_kernels"] = measure_all(large, started, explicit, options)
     if arguments.scaling:
         # The zeros of the explicit algorithm would not fit into memory: ours is the reference.
         chosen = [row for row in started if row.name in SCALING_ROWS]

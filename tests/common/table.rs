@@ -16,13 +16,16 @@ pub static TABLE: LazyLock<Table> = LazyLock::new(|| {
 pub struct Table {
     /// Layers in real use.
     pub layers: Vec<Layer>,
+    /// Layers with 16 to 2,048 taps on an axis.
+    pub large_kernels: Vec<Layer>,
     /// One layer on growing maps and batches.
     scaling: Vec<Layer>,
 }
 
 impl Table {
     pub fn find(&self, name: &str) -> Option<&Layer> {
-        let mut layers = self.layers.iter().chain(&self.scaling);
+        let parts = [&self.layers, &self.large_kernels, &self.scaling];
+        let mut layers = parts.into_iter().flatten();
         layers.find(|layer| layer.name == name)
     }
 }

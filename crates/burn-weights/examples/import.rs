@@ -2,10 +2,10 @@
 //! with the frameworks' own.
 //!
 //! ```text
-//! cargo run --features store --example import
+//! cargo run -p burn-weights --example import
 //! ```
 //!
-//! `tests/fixtures/models.py` made the files.
+//! The script `tests/fixtures/models.py` made the files.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// ])
 /// ```
 ///
-/// The fields have the layers' names, so that no name has to be mapped.
+/// The fields have the layers' names, so no name is mapped.
 #[derive(Module, Debug)]
 pub struct Autoencoder {
     down1: Conv2d,
@@ -196,8 +196,8 @@ fn compare(
         report.loaded.len(),
         report.unused.len(),
     );
-    match difference <= 1e-5 * largest {
-        true => Ok(()),
-        false => Err(format!("{name}: the outputs differ").into()),
+    if difference > 1e-5 * largest {
+        return Err(format!("{name}: the outputs differ").into());
     }
+    Ok(())
 }

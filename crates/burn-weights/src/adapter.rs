@@ -4,34 +4,33 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::store::burn_pack::Tensor as StoredTensor;
+use burn::store::burn_pack::{Error as PackError, Tensor as StoredTensor};
 use burn::store::{ModuleAdapter, ModuleContext, bridge};
-use burn::tensor::{DType, Tensor, TensorData};
-
-use burn_deconv::GROUPS;
-use burn_deconv::KernelLayout;
+use burn::tensor::{DType, Shape, Tensor, TensorData};
+use burn_deconv::{Deconv2dError, GROUPS, KernelLayout};
 
 /// What burn-store calls our layer's type.
-pub(super) const LAYER: &str = "Struct:Deconv2dLayer";
+pub(crate) const LAYER: &str = "Struct:Deconv2dLayer";
 
 /// The weight of each [`Deconv2dLayer`](burn_deconv::Deconv2dLayer) in a model, by its path.
-pub(super) type Kernels = BTreeMap<String, Kernel>;
+pub(crate) type Kernels = BTreeMap<String, Kernel>;
 
-/// A layer's weight.
+/// A layer's weight. A file's shape alone would often give the number of groups too, but not
+/// whether it is the layer's.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Kernel {
+pub(crate) struct Kernel {
     /// `[out, in / groups, k_h, k_w]`
-    pub(super) shape: [usize; 4],
-    pub(super) groups: usize,
+    pub(crate) shape: [usize; 4],
+    pub(crate) groups: usize,
 }
 
-/// Converts the weights of the [`Deconv2dLayer`](burn_deconv::Deconv2dLayer)s of a model, and nothing
-/// else, between a file's layout and their own.
+/// Converts the weights of the [`Deconv2dLayer`](burn_deconv::Deconv2dLayer)s of a model, and only
+/// these, between a file's layout and their own.
 ///
-/// For those who set up burn-store themselves; [`WeightsFile`](super::WeightsFile) does it for a
-/// whole file. Chain it with Burn's adapters for the other layers. Any data type is converted as it
-/// is; the values are moved when they are read, one tensor at a time. A tensor whose shape cannot
-/// be the layer's is passed on as it is, for burn-store to report.
+/// This is for programs that set up burn-store themselves; [`WeightsFile`](crate::WeightsFile)
+/// loads a whole file. Chain the adapter with Burn's adapters for the other layers. The data type
+/// stays; values are moved when they are read, one tensor at a time. A tensor whose shape cannot be
+/// the layer's stays as it is, and burn-store reports it.
 ///
 /// # Example
 ///
@@ -89,12 +88,13 @@ impl Deconv2dAdapter {
     }
 
     /// The weights that it converts.
-    pub(super) fn kernels(&self) -> Arc<Kernels> {
+    pub(crate) fn kernels(&self) -> Arc<Kernels> {
         self.kernels.clone()
     }
 
-    /// The shape after the conversion, and the number of groups; `None` if there is none.
-    fn converted(&self, tensor: &StoredTensor) -> Option<([usize; 4], usize)> {
+    /// The shape after the conversion, and the number of groups; `None` if the tensor is not
+    /// converted.
+    fn converted_shape(&self, tensor: &StoredTensor) -> Option<([usize; 4], usize)> {
         let shape = <[usize; 4]>::try_from(tensor.shape.as_slice()).ok()?;
         let kernel = self.kernels.get(&tensor.name)?;
         let stored = self.layout.shape_of(kernel.shape, kernel.groups).ok()?;
@@ -112,25 +112,37 @@ impl ModuleAdapter for Deconv2dAdapter {
         if matches!(tensor.dtype, DType::QFloat(_)) {
             return tensor;
         }
-        let Some((shape, groups)) = self.converted(&tensor) else {
+        let Some((shape, groups)) = self.converted_shape(&tensor) else {
             return tensor;
         };
-        let (name, dtype, layout) = (tensor.name.clone(), tensor.dtype, self.layout);
-        let load = self.direction == Direction::Load;
-        bridge::map_data(tensor, name, dtype, shape.into(), move |data| {
-            let converted = match load {
-                true => layout.data_to_article(data, groups),
-                false => layout.data_from_article(data, groups),
-            };
-            // The shape was checked above. Were there an error, burn-store would report that this
-            // is not the tensor announced.
-            converted.unwrap_or_else(|_| TensorData::new(Vec::<f32>::new(), [0]))
-        })
+        let layout = self.layout;
+        match self.direction {
+            Direction::Load => converted(tensor, shape.into(), move |data| {
+                layout.data_to_article(data, groups)
+            }),
+            Direction::Save => converted(tensor, shape.into(), move |data| {
+                layout.data_from_article(data, groups)
+            }),
+        }
     }
 
     fn clone_box(&self) -> Box<dyn ModuleAdapter> {
         Box::new(self.clone())
     }
+}
+
+/// The tensor with converted values, `shape` their new shape; they are converted when they are
+/// read.
+pub(crate) fn converted(
+    tensor: StoredTensor,
+    shape: Shape,
+    convert: impl Fn(TensorData) -> Result<TensorData, Deconv2dError> + Send + Sync + 'static,
+) -> StoredTensor {
+    let (name, dtype, id) = (tensor.name.clone(), tensor.dtype, tensor.param_id);
+    bridge::deferred(name, dtype, shape, id, move || {
+        convert(bridge::to_data(&tensor)?)
+            .map_err(|error| PackError::ValidationError(error.to_string()))
+    })
 }
 
 fn kernels<M: Module>(model: &M) -> Kernels {
@@ -139,8 +151,8 @@ fn kernels<M: Module>(model: &M) -> Kernels {
     visitor.kernels
 }
 
-/// Collects the layers of a model, under their paths with and without the variants of enums:
-/// burn-store uses the former with Burn's own files and the latter with those of others.
+/// Collects the layers of a model under two paths, with and without the variants of enums.
+/// burn-store uses the first with Burn's own files, and the second with other frameworks' files.
 #[derive(Default)]
 struct KernelVisitor {
     kernels: Kernels,

@@ -1,18 +1,22 @@
-//! [`WeightsError`]: why weights could not be loaded or saved, by file and by tensor.
+//! [`WeightsError`] and [`Misfit`]: why weights could not be loaded or saved, by file and by
+//! tensor.
 
 use core::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use burn::store::ApplyError;
 use burn::tensor::DType;
+use burn_deconv::KernelLayout;
 use thiserror::Error;
 
-use burn_deconv::KernelLayout;
+use crate::text::{joined, plain, write_list};
 
-/// Why a file's weights could not be loaded into a model, or a model's not saved.
+/// Why a file's weights could not be loaded into a model, or a model's weights not be saved.
 ///
-/// After any of them the model is what it was before, bit for bit, and so is a file that was to be
-/// written.
+/// After an error the model is as it was before, bit for bit, and so is the file that was to be
+/// written. Messages escape control characters in names from files, and cut long names and long
+/// lists; the fields hold everything.
 ///
 /// # Example
 ///
@@ -34,15 +38,15 @@ use burn_deconv::KernelLayout;
 #[non_exhaustive]
 pub enum WeightsError {
     /// The file cannot be opened or read.
-    #[error("{} cannot be read: {source}", path.display())]
+    #[error("{} cannot be read: {source}", plain(path.display()))]
     Read {
         /// The file.
         path: PathBuf,
         /// What the system says.
         source: io::Error,
     },
-    /// The file begins as a file of another kind.
-    #[error("{} is {found}; expected: {expected}", path.display())]
+    /// The file begins as a file of another kind, or is no regular file.
+    #[error("{} is {found}; expected: {expected}", plain(path.display()))]
     WrongKind {
         /// The file.
         path: PathBuf,
@@ -52,7 +56,10 @@ pub enum WeightsError {
         expected: &'static str,
     },
     /// The file begins as it should, and then contradicts itself or ends early.
-    #[error("{} is corrupt or truncated: as {kind} it cannot be read: {cause}", path.display())]
+    #[error(
+        "{} is corrupt or truncated: as {kind} it cannot be read: {}",
+        plain(path.display()), plain(cause)
+    )]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -61,10 +68,20 @@ pub enum WeightsError {
         /// What its reader says.
         cause: String,
     },
+    /// The file may well be whole, but holds something that this package does not read.
+    #[error("{} cannot be used: it {}; {way_out}", plain(path.display()), plain(found))]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// What it is or holds, as in "it is a TorchScript archive".
+        found: String,
+        /// What to do about it.
+        way_out: &'static str,
+    },
     /// No tensor of the file stands under the key asked for.
     #[error(
-        "{} has nothing under \"{key}\"; at its top level are: {}",
-        path.display(), found.join(", ")
+        "{} has nothing under \"{}\"; at its top level are: {}",
+        plain(path.display()), plain(key), joined(found)
     )]
     TopLevelKey {
         /// The file.
@@ -74,37 +91,29 @@ pub enum WeightsError {
         /// The keys that there are.
         found: Vec<String>,
     },
-    /// A Keras file of the older layout, which names its tensors otherwise.
-    #[error(
-        "{} has the HDF5 layout of Keras 2: load it in Keras 3 and write it anew with \
-         model.save_weights(\"NAME.weights.h5\")",
-        path.display()
-    )]
-    LegacyKeras {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A pattern of [`with_key_remapping`](super::WeightsFile::with_key_remapping) that is no
+    /// A pattern of [`with_key_remapping`](crate::WeightsFile::with_key_remapping) that is no
     /// regular expression.
-    #[error("\"{pattern}\" is not a regular expression: {cause}")]
+    #[error("\"{}\" is not a regular expression: {cause}", plain(pattern))]
     Pattern {
         /// The pattern.
         pattern: String,
         /// What is wrong with it.
         cause: String,
     },
-    /// Two tensors of the file have one name after the remapping.
+    /// Two tensors of the file have one name after the renaming.
     #[error(
-        "{}: both \"{}\" and \"{}\" are named \"{name}\" after the remapping",
-        path.display(), originals.0, originals.1
+        "{}: both \"{}\" and \"{}\" become \"{}\"",
+        plain(path.display()), plain(first), plain(second), plain(name)
     )]
     NameCollision {
         /// The file.
         path: PathBuf,
         /// The name that both have.
         name: String,
-        /// Their names in the file.
-        originals: (String, String),
+        /// The first tensor's name in the file.
+        first: String,
+        /// The second tensor's name in the file.
+        second: String,
     },
     /// The tensors of the file are not those of the model.
     #[error("{}", DoesNotFit { path, missing, misfits, unused })]
@@ -118,12 +127,28 @@ pub enum WeightsError {
         /// Tensors of the file that no parameter has the name of.
         unused: Vec<String>,
     },
+    /// Burn does not take a tensor that fits.
+    #[error("{}: Burn refuses a tensor: {cause}", plain(path.display()))]
+    Apply {
+        /// The file.
+        path: PathBuf,
+        /// What burn-store says.
+        cause: ApplyError,
+    },
+    /// The path to write to is a folder, a device, a pipe or a socket.
+    #[error("{} is {found}; only a regular file is replaced", plain(path.display()))]
+    NotReplaced {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+    },
     /// The file cannot be written.
-    #[error("{} cannot be written: {cause}", path.display())]
+    #[error("{} cannot be written: {}", plain(path.display()), plain(cause))]
     Write {
         /// The file.
         path: PathBuf,
-        /// What its writer says.
+        /// What the system or the writer says.
         cause: String,
     },
 }
@@ -132,11 +157,11 @@ pub enum WeightsError {
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum Misfit {
-    /// The weight of a [`Deconv2dLayer`](burn_deconv::Deconv2dLayer), in no number of groups.
+    /// The weight of a [`Deconv2dLayer`](burn_deconv::Deconv2dLayer) has another shape.
     #[error(
-        "{tensor}: {found:?} in the layout {layout} is not the layer's {expected:?} ([out, in / \
-         groups, k_h, k_w]){}",
-        OtherLayouts(fits)
+        "{}: {} in the layout {layout} is not the layer's {expected:?} ([out, in / groups, k_h, \
+         k_w]){}",
+        plain(tensor), plain(format_args!("{found:?}")), OtherLayouts(fits)
     )]
     Kernel {
         /// The parameter's path in the model.
@@ -150,8 +175,11 @@ pub enum Misfit {
         /// The layouts in which the file's shape would be the layer's.
         fits: Vec<KernelLayout>,
     },
-    /// Any other parameter of another shape.
-    #[error("{tensor}: {found:?} in the file, {expected:?} in the model")]
+    /// Any other parameter has another shape.
+    #[error(
+        "{}: {} in the file, {expected:?} in the model",
+        plain(tensor), plain(format_args!("{found:?}"))
+    )]
     Shape {
         /// The parameter's path in the model.
         tensor: String,
@@ -160,8 +188,8 @@ pub enum Misfit {
         /// The file's shape, its axes in the model's order.
         found: Vec<usize>,
     },
-    /// Whole numbers or truth values where real numbers belong, or the reverse.
-    #[error("{tensor}: {found:?} in the file, {expected} in the model")]
+    /// The file has whole numbers or truth values where the model has real numbers, or the reverse.
+    #[error("{}: {found:?} in the file, {expected} in the model", plain(tensor))]
     Kind {
         /// The parameter's path in the model.
         tensor: String,
@@ -170,8 +198,18 @@ pub enum Misfit {
         /// The file's data type.
         found: DType,
     },
+    /// The values are of a kind that this package does not read.
+    #[error("{}: {} in the file; {way_out}", plain(tensor), plain(found))]
+    Unsupported {
+        /// The parameter's path in the model.
+        tensor: String,
+        /// What the file has there.
+        found: String,
+        /// What to do about it.
+        way_out: &'static str,
+    },
     /// The values cannot be read from the file.
-    #[error("{tensor}: cannot be read: {cause}")]
+    #[error("{}: cannot be read: {}", plain(tensor), plain(cause))]
     Data {
         /// The parameter's path in the model.
         tensor: String,
@@ -180,11 +218,8 @@ pub enum Misfit {
     },
 }
 
-/// How many tensors of each list a message names.
-const NAMED: usize = 10;
-
 struct DoesNotFit<'a> {
-    path: &'a PathBuf,
+    path: &'a Path,
     missing: &'a [String],
     misfits: &'a [Misfit],
     unused: &'a [String],
@@ -192,42 +227,44 @@ struct DoesNotFit<'a> {
 
 impl fmt::Display for DoesNotFit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} does not fit the model", self.path.display())?;
-        list(f, "missing in the file", self.missing)?;
-        list(f, "not as in the model", self.misfits)?;
-        list(f, "unused in the file", self.unused)?;
-        match prefix(self.missing, self.unused) {
-            None => Ok(()),
-            Some(key) => write!(
+        write!(f, "{} does not fit the model", plain(self.path.display()))?;
+        write_list(f, "missing in the file", &Plain::all(self.missing))?;
+        write_list(f, "not as in the model", self.misfits)?;
+        write_list(f, "unused in the file", &Plain::all(self.unused))?;
+        if let Some(key) = prefix(self.missing, self.unused) {
+            let key = plain(key);
+            write!(
                 f,
-                "\nmissing names stand in the file behind \"{key}.\": \
-                 with_top_level_key(\"{key}\") takes it off"
-            ),
+                "\nin the file, \"{key}.\" stands before missing names: \
+                 with_top_level_key(\"{key}\") removes it"
+            )?;
         }
+        Ok(())
     }
 }
 
-/// What stands in front of a missing name in the file, as `module` of PyTorch's `DataParallel`.
+/// A name in a list.
+struct Plain<'a>(&'a String);
+
+impl<'a> Plain<'a> {
+    fn all(names: &'a [String]) -> Vec<Self> {
+        names.iter().map(Self).collect()
+    }
+}
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&plain(self.0))
+    }
+}
+
+/// What the file writes before a missing name, as `module` of PyTorch's `DataParallel`.
 fn prefix<'a>(missing: &[String], unused: &'a [String]) -> Option<&'a str> {
-    let in_front = |name: &String| {
+    let before = |name: &String| {
         let ends = |other: &'a String| other.strip_suffix(name.as_str())?.strip_suffix('.');
         unused.iter().find_map(ends)
     };
-    missing.iter().find_map(in_front)
-}
-
-fn list(f: &mut fmt::Formatter<'_>, what: &str, items: &[impl fmt::Display]) -> fmt::Result {
-    if items.is_empty() {
-        return Ok(());
-    }
-    write!(f, "\n{what} ({}):", items.len())?;
-    for item in items.iter().take(NAMED) {
-        write!(f, "\n  {item}")?;
-    }
-    match items.len().checked_sub(NAMED) {
-        None | Some(0) => Ok(()),
-        Some(more) => write!(f, "\n  and {more} more"),
-    }
+    missing.iter().find_map(before)
 }
 
 struct OtherLayouts<'a>(&'a [KernelLayout]);

@@ -1,23 +1,22 @@
-//! Files: what kind one is, and the tensors in it. The one place where the readers of the formats
-//! are called.
+//! Files: what kind one is, and the tensors in it. The formats' readers are called here, in
+//! [`pytorch`] and in [`keras`], and nowhere else.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 use std::path::Path;
 
 use burn::store::burn_pack::{self, Tensor as StoredTensor};
-use burn::store::pytorch_reader::PytorchReader;
-use burn::store::{ModuleStore, SafetensorsStore, bridge};
+use burn::store::{ModuleStore, SafetensorsStore, SafetensorsStoreError, bridge};
 use burn::tensor::TensorData;
 use zip::ZipArchive;
 
-use super::WeightsError;
-use super::keras::{self, Problem, cause};
-use crate::panic;
+use crate::panic::caught;
+use crate::{WeightsError, keras, pytorch};
 
 /// The formats that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Container {
+pub(crate) enum Container {
     /// `torch.save`: an archive, or a bare pickle.
     PyTorch,
     /// safetensors.
@@ -30,16 +29,69 @@ pub(super) enum Container {
     Burnpack,
 }
 
-/// The weights' name in a `.keras` archive.
-const KERAS_WEIGHTS: &str = "model.weights.h5";
+/// What a framework writes.
+#[derive(Clone, Copy)]
+pub(crate) struct Accepted {
+    pub(crate) containers: &'static [Container],
+    /// What errors call them.
+    pub(crate) name: &'static str,
+}
 
-/// All tensors of a file, still unread where the format allows it.
-///
-/// `accepted` are the formats that will do, and how an error calls them.
-pub(super) fn read_tensors(
-    path: &Path,
-    (accepted, expected): (&[Container], &'static str),
-) -> Result<Vec<StoredTensor>, WeightsError> {
+/// A tensor of a file, its values still unread where the format allows it.
+pub(crate) struct Entry {
+    /// The name in the file.
+    pub(crate) name: String,
+    pub(crate) tensor: Result<StoredTensor, Unsupported>,
+}
+
+impl Entry {
+    fn of(tensor: StoredTensor) -> Self {
+        Self {
+            name: tensor.name.clone(),
+            tensor: Ok(tensor),
+        }
+    }
+}
+
+/// Something that may be whole, but is not read here.
+#[derive(Clone, Debug)]
+pub(crate) struct Unsupported {
+    pub(crate) found: Cow<'static, str>,
+    pub(crate) way_out: &'static str,
+}
+
+/// What a reader meets in a file of the right kind.
+pub(crate) enum Problem {
+    /// The system cannot read the file.
+    Read(io::Error),
+    /// The file contradicts itself or ends early, with the reader's words for it.
+    Corrupt(String),
+    /// `found` completes "it ..".
+    Unsupported(Unsupported),
+}
+
+pub(crate) fn corrupt(error: impl ToString) -> Problem {
+    Problem::Corrupt(error.to_string())
+}
+
+pub(crate) fn unsupported(found: impl Into<Cow<'static, str>>, way_out: &'static str) -> Problem {
+    Problem::Unsupported(Unsupported {
+        found: found.into(),
+        way_out,
+    })
+}
+
+impl From<io::Error> for Problem {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => corrupt(error),
+            _ => Self::Read(error),
+        }
+    }
+}
+
+/// All tensors of a file.
+pub(crate) fn read_tensors(path: &Path, accepted: Accepted) -> Result<Vec<Entry>, WeightsError> {
     let unreadable = |source| WeightsError::Read {
         path: path.to_path_buf(),
         source,
@@ -47,69 +99,142 @@ pub(super) fn read_tensors(
     let wrong_kind = |found| WeightsError::WrongKind {
         path: path.to_path_buf(),
         found,
-        expected,
+        expected: accepted.name,
     };
-    if path.is_dir() {
-        return Err(wrong_kind("a folder"));
+    // Before it is opened: to open a pipe is to wait for its other end.
+    if let Some(found) = other_than_regular(&fs::metadata(path).map_err(unreadable)?) {
+        return Err(wrong_kind(found));
     }
     let (container, kind) = recognise(path).map_err(unreadable)?;
-    let Some(container) = container.filter(|container| accepted.contains(container)) else {
+    let is_accepted = |container: &Container| accepted.containers.contains(container);
+    let Some(container) = container.filter(is_accepted) else {
         return Err(wrong_kind(kind));
     };
 
-    let corrupt = |cause: String| WeightsError::Corrupt {
-        path: path.to_path_buf(),
-        kind,
-        cause,
-    };
-    let read = || match container {
-        Container::PyTorch => {
-            let tensors = PytorchReader::new(path).map_err(cause)?.into_tensors();
-            Ok(tensors.into_values().map(bridge::from_pytorch).collect())
-        }
+    let read = caught(|| read_container(path, container));
+    let read = read.unwrap_or_else(|panic| Err(corrupt(reader_panicked(&panic))));
+    read.map_err(|problem| match problem {
+        Problem::Read(source) => unreadable(source),
+        Problem::Corrupt(cause) => WeightsError::Corrupt {
+            path: path.to_path_buf(),
+            kind,
+            cause,
+        },
+        Problem::Unsupported(Unsupported { found, way_out }) => WeightsError::Unsupported {
+            path: path.to_path_buf(),
+            found: found.into_owned(),
+            way_out,
+        },
+    })
+}
+
+/// What a file is, if it is not a regular file.
+pub(crate) fn other_than_regular(metadata: &fs::Metadata) -> Option<&'static str> {
+    if metadata.is_file() {
+        None
+    } else if metadata.is_dir() {
+        Some("a folder")
+    } else {
+        Some("a pipe, a socket or a device")
+    }
+}
+
+fn read_container(path: &Path, container: Container) -> Result<Vec<Entry>, Problem> {
+    match container {
+        Container::PyTorch => pytorch::read_tensors(path),
         Container::Safetensors => {
             let mut store = SafetensorsStore::from_file(path);
-            let tensors = store.get_all_tensors().map_err(cause)?;
-            Ok(tensors.values().cloned().collect())
+            let tensors = store.get_all_tensors().map_err(safetensors_problem)?;
+            Ok(tensors.values().cloned().map(Entry::of).collect())
         }
-        Container::Hdf5 => read_hdf5(fs::read(path).map_err(cause)?),
+        Container::Hdf5 => keras::read_tensors(File::open(path)?),
         Container::KerasArchive => {
-            let mut archive = ZipArchive::new(File::open(path).map_err(cause)?).map_err(cause)?;
-            let mut weights = Vec::new();
-            let mut entry = archive.by_name(KERAS_WEIGHTS).map_err(cause)?;
-            entry.read_to_end(&mut weights).map_err(cause)?;
-            read_hdf5(weights)
+            let weights = unpacked(File::open(path)?, KERAS_WEIGHTS)?;
+            keras::read_tensors(Cursor::new(weights))
         }
-        Container::Burnpack => burn_pack::Reader::from_file_exact(path)
-            .and_then(burn_pack::Reader::into_tensors)
-            .map_err(cause),
-    };
-    caught(read)
-        .unwrap_or_else(|panic| Err(Problem::Corrupt(panic)))
-        .map_err(|problem| match problem {
-            Problem::Corrupt(cause) => corrupt(cause),
-            Problem::LegacyKeras => WeightsError::LegacyKeras {
-                path: path.to_path_buf(),
-            },
-        })
+        Container::Burnpack => {
+            check_burnpack_header(path)?;
+            let reader = burn_pack::Reader::from_file_exact(path).map_err(corrupt)?;
+            let tensors = reader.into_tensors().map_err(corrupt)?;
+            Ok(tensors.into_iter().map(Entry::of).collect())
+        }
+    }
+}
+
+fn safetensors_problem(error: SafetensorsStoreError) -> Problem {
+    match error {
+        SafetensorsStoreError::Io(error) => error.into(),
+        // A data type that Burn does not have, complex or with 8 or fewer bits.
+        SafetensorsStoreError::Other(words) => unsupported(
+            format!("has a tensor of another kind ({words})"),
+            "save it as a plain float tensor",
+        ),
+        error => corrupt(error),
+    }
 }
 
 /// The values of one tensor.
-pub(super) fn read_data(tensor: StoredTensor) -> Result<TensorData, String> {
-    let data = caught(|| bridge::into_data(tensor));
-    data.and_then(|data| data.map_err(|error| error.to_string()))
+pub(crate) fn read_data(tensor: StoredTensor) -> Result<TensorData, String> {
+    match caught(|| bridge::into_data(tensor)) {
+        Ok(data) => data.map_err(|error| error.to_string()),
+        Err(panic) => Err(reader_panicked(&panic)),
+    }
 }
 
-fn read_hdf5(bytes: Vec<u8>) -> Result<Vec<StoredTensor>, Problem> {
-    keras::read_tensors(&hdf5_pure::File::from_bytes(bytes).map_err(cause)?)
+/// Only a corrupt file makes a reader panic.
+fn reader_panicked(message: &str) -> String {
+    format!("the reader panicked: {message}")
 }
 
-/// Calls a reader; a panic in it, which only a corrupt file can cause, becomes an error.
-fn caught<T>(read: impl FnOnce() -> T) -> Result<T, String> {
-    panic::caught(read).map_err(|message| format!("the reader panicked: {message}"))
+/// The weights' name in a `.keras` archive.
+const KERAS_WEIGHTS: &str = "model.weights.h5";
+
+/// An entry of an archive may be larger than the archive by this factor. Keras and PyTorch do not
+/// compress; weights that other programs compressed shrink little, but for zeros.
+pub(crate) const MOST_EXPANSION: u64 = 16;
+
+/// A small entry may be larger than that: up to this number of bytes.
+const SMALL_ENTRY: u64 = 1 << 20;
+
+/// Whether an entry of `size` bytes is larger than what an archive of `archive` bytes may unpack
+/// to.
+pub(crate) fn is_bomb(size: u64, archive: u64) -> bool {
+    size > archive.saturating_mul(MOST_EXPANSION).max(SMALL_ENTRY)
 }
 
-/// The kind of a file by its first bytes, and what to call it.
+/// The bytes of an entry of an archive.
+fn unpacked(file: File, name: &str) -> Result<Vec<u8>, Problem> {
+    let length = file.metadata()?.len();
+    let mut archive = ZipArchive::new(file).map_err(corrupt)?;
+    let entry = archive.by_name(name).map_err(corrupt)?;
+    let size = entry.size();
+    if is_bomb(size, length) {
+        return Err(unsupported(
+            format!("unpacks to {size} bytes, more than {MOST_EXPANSION} times its own size"),
+            "write it anew with model.save in Keras 3",
+        ));
+    }
+    let mut bytes = Vec::with_capacity(size as usize);
+    entry.take(size).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// burn-pack allocates what the header says before it reads.
+fn check_burnpack_header(path: &Path) -> Result<(), Problem> {
+    let mut file = File::open(path)?;
+    let mut header = [0; 10]; // four bytes of a magic number, two of a version
+    file.read_exact(&mut header)?;
+    let [.., a, b, c, d] = header;
+    let (names, length) = (u32::from_le_bytes([a, b, c, d]), file.metadata()?.len());
+    if u64::from(names) > length {
+        return Err(corrupt(format!(
+            "its header has {names} bytes, and the file {length}"
+        )));
+    }
+    Ok(())
+}
+
+/// The kind of a file by its first bytes, and what errors call it.
 fn recognise(path: &Path) -> io::Result<(Option<Container>, &'static str)> {
     let mut start = Vec::new();
     File::open(path)?.take(512).read_to_end(&mut start)?;
@@ -145,8 +270,8 @@ fn is_text(start: &[u8]) -> bool {
     !text.is_empty() && text.chars().all(is_plain)
 }
 
-/// The kind of a zip archive by its entries. One whose list of entries, at its end, is cut off
-/// counts as PyTorch's or Keras' by its first entry.
+/// The kind of a zip archive by its entries. If the list of entries at the archive's end is cut
+/// off, the first entry decides.
 fn archive(path: &Path) -> (Option<Container>, &'static str) {
     let pytorch = (Some(Container::PyTorch), "a PyTorch archive");
     let keras = (Some(Container::KerasArchive), "a Keras archive");

@@ -1,38 +1,49 @@
 //! [`Fit`]: which tensor of a file becomes which parameter of a model.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use burn::module::{ModuleVisitor, Param};
 use burn::store::burn_pack::Tensor as StoredTensor;
 use burn::store::{ModuleAdapter, ModuleContext, bridge};
 use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor};
-
-use super::adapter::{Deconv2dAdapter, Kernels};
-use super::error::Misfit;
-use super::file::read_data;
-use super::framework::Framework;
 use burn_deconv::KernelLayout;
 
-/// Visits a model and reads, for each of its parameters, the tensor that belongs there. The model
-/// is not changed, so that nothing has to be undone when something is wrong: some parameters of
-/// Burn, the running statistics of batch norms, are shared by a model and its clones.
-pub(super) struct Fit {
+use crate::Misfit;
+use crate::adapter::{Deconv2dAdapter, Kernels};
+use crate::file::{Unsupported, read_data};
+use crate::framework::Framework;
+use crate::names::Named;
+
+/// Visits a model and finds the tensor for each of its parameters, by name, shape and data type.
+/// [`read`](Self::read) then reads the values.
+///
+/// The model is not changed, so nothing has to be undone when something is wrong. (A clone of the
+/// model would not do: it shares the running statistics of batch norms.)
+pub(crate) struct Fit {
     framework: Framework,
     layout: KernelLayout,
     adapter: Box<dyn ModuleAdapter>,
     kernels: Arc<Kernels>,
-    /// The file's, by name.
-    tensors: BTreeMap<String, StoredTensor>,
+    /// The file's tensors.
+    tensors: Named,
+    /// The names of those that a parameter has.
     used: BTreeSet<String>,
     path: Vec<String>,
     containers: Vec<String>,
-    /// The model's, by path, in memory.
-    pub(super) fitted: Vec<StoredTensor>,
-    pub(super) missing: Vec<String>,
-    pub(super) misfits: Vec<Misfit>,
-    /// Whether a batch norm may have been trained: its gamma has been drawn.
-    pub(super) batch_norm_in_use: bool,
+    fitting: Vec<Fitting>,
+    pub(crate) missing: Vec<String>,
+    pub(crate) misfits: Vec<Misfit>,
+    /// Whether a batch norm may have been trained: its gamma has values.
+    pub(crate) batch_norm_in_use: bool,
+}
+
+/// A tensor of the file for a parameter of the model, its values still unread.
+struct Fitting {
+    /// Under the parameter's path.
+    tensor: StoredTensor,
+    /// What its values become.
+    dtype: DType,
 }
 
 /// What a parameter holds.
@@ -63,11 +74,11 @@ impl Kind {
 }
 
 impl Fit {
-    pub(super) fn new(
+    pub(crate) fn new(
         framework: Framework,
         layout: KernelLayout,
         ours: Deconv2dAdapter,
-        tensors: BTreeMap<String, StoredTensor>,
+        tensors: Named,
     ) -> Self {
         Self {
             framework,
@@ -78,7 +89,7 @@ impl Fit {
             used: BTreeSet::new(),
             path: vec![],
             containers: vec![],
-            fitted: vec![],
+            fitting: vec![],
             missing: vec![],
             misfits: vec![],
             batch_norm_in_use: false,
@@ -86,7 +97,7 @@ impl Fit {
     }
 
     /// The tensors of the file that no parameter asked for.
-    pub(super) fn unused(&self) -> Vec<String> {
+    pub(crate) fn unused(&self) -> Vec<String> {
         let names = self.tensors.keys();
         names
             .filter(|&name| !self.used.contains(name))
@@ -119,52 +130,80 @@ impl Fit {
 
     fn take(&mut self, expected: Shape, kind: Kind, device: Device) {
         let path = self.path.join(".");
-        let Some(mut tensor) = self.find().and_then(|name| {
-            let tensor = self.tensors.get(&name).cloned();
-            self.used.insert(name);
-            tensor
-        }) else {
+        let Some(name) = self.find() else {
             self.missing.push(path);
             return;
         };
-        let (id, stored) = (tensor.param_id, tensor.shape.to_vec());
-        tensor.name = path.clone();
-        let tensor = self
-            .adapter
-            .adapt(tensor, ModuleContext::new(&self.containers));
-        let (dtype, found) = (tensor.dtype, tensor.shape.to_vec());
-
-        if tensor.shape != expected {
-            let misfit = self.kernel_misfit(&path, &expected, stored);
-            self.misfits.push(misfit.unwrap_or(Misfit::Shape {
+        let tensor = self.tensors[&name].clone();
+        self.used.insert(name);
+        match tensor {
+            Ok(tensor) => match self.fitting(tensor, path, expected, kind, device) {
+                Ok(fitting) => self.fitting.push(fitting),
+                Err(misfit) => self.misfits.push(misfit),
+            },
+            Err(Unsupported { found, way_out }) => self.misfits.push(Misfit::Unsupported {
                 tensor: path,
-                expected: expected.to_vec(),
-                found,
-            }));
-            return;
-        }
-        if !kind.accepts(dtype) {
-            self.misfits.push(Misfit::Kind {
-                tensor: path,
-                expected: kind.name(),
-                found: dtype,
-            });
-            return;
-        }
-        let data = read_data(tensor).and_then(|data| match kind {
-            Kind::Float if dtype.is_float() => {
-                let wanted = device.settings().float_dtype.into();
-                data.try_cast(wanted).map_err(|error| error.to_string())
-            }
-            _ => Ok(data),
-        });
-        match data {
-            Ok(data) => self.fitted.push(bridge::from_data(data, path, id)),
-            Err(cause) => self.misfits.push(Misfit::Data {
-                tensor: path,
-                cause,
+                found: found.into_owned(),
+                way_out,
             }),
         }
+    }
+
+    /// Holds a tensor to the current parameter.
+    fn fitting(
+        &self,
+        mut tensor: StoredTensor,
+        path: String,
+        expected: Shape,
+        kind: Kind,
+        device: Device,
+    ) -> Result<Fitting, Misfit> {
+        let stored = tensor.shape.to_vec();
+        tensor.name = path.clone();
+        let context = ModuleContext::new(&self.containers);
+        let tensor = self.adapter.adapt(tensor, context);
+        if tensor.shape != expected {
+            let misfit = self.kernel_misfit(&path, &expected, stored);
+            return Err(misfit.unwrap_or(Misfit::Shape {
+                tensor: path,
+                expected: expected.to_vec(),
+                found: tensor.shape.to_vec(),
+            }));
+        }
+        if !kind.accepts(tensor.dtype) {
+            return Err(Misfit::Kind {
+                tensor: path,
+                expected: kind.name(),
+                found: tensor.dtype,
+            });
+        }
+        let dtype = match kind {
+            Kind::Float if tensor.dtype.is_float() => device.settings().float_dtype.into(),
+            _ => tensor.dtype,
+        };
+        Ok(Fitting { tensor, dtype })
+    }
+
+    /// Reads the values of all tensors that fit.
+    pub(crate) fn read(&mut self) -> Vec<StoredTensor> {
+        let mut values = vec![];
+        for Fitting { tensor, dtype } in self.fitting.drain(..) {
+            let (path, id) = (tensor.name.clone(), tensor.param_id);
+            let data = read_data(tensor).and_then(|data| {
+                if data.dtype() == dtype {
+                    return Ok(data);
+                }
+                data.try_cast(dtype).map_err(|error| error.to_string())
+            });
+            match data {
+                Ok(data) => values.push(bridge::from_data(data, path, id)),
+                Err(cause) => self.misfits.push(Misfit::Data {
+                    tensor: path,
+                    cause,
+                }),
+            }
+        }
+        values
     }
 
     /// What is wrong with the current parameter if it is the weight of one of our layers.

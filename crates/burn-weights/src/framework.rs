@@ -1,16 +1,16 @@
 //! What differs from framework to framework: layouts, names, and kinds of files.
 
 use burn::store::burn_pack::Tensor as StoredTensor;
-use burn::store::{IdentityAdapter, ModuleAdapter, ModuleContext, PyTorchToBurnAdapter, bridge};
+use burn::store::{IdentityAdapter, ModuleAdapter, ModuleContext, PyTorchToBurnAdapter};
 use burn::tensor::{DType, TensorData};
+use burn_deconv::{Deconv2dError, KernelLayout};
 
-use super::adapter::{Deconv2dAdapter, LAYER};
-use super::file::Container;
-use burn_deconv::KernelLayout;
+use crate::adapter::{Deconv2dAdapter, LAYER, converted};
+use crate::file::{Accepted, Container};
 
 /// Who wrote a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framework {
+pub(crate) enum Framework {
     /// PyTorch.
     PyTorch,
     /// Keras 3.
@@ -23,7 +23,7 @@ pub(super) enum Framework {
 
 impl Framework {
     /// The layout of the weights of transposed convolutions.
-    pub(super) fn layout(self) -> KernelLayout {
+    pub(crate) fn layout(self) -> KernelLayout {
         match self {
             Self::PyTorch => KernelLayout::PYTORCH,
             Self::Keras => KernelLayout::KERAS,
@@ -32,9 +32,9 @@ impl Framework {
         }
     }
 
-    /// The files that it writes, and how an error calls them.
-    pub(super) fn containers(self) -> (&'static [Container], &'static str) {
-        match self {
+    /// The files that it writes.
+    pub(crate) fn accepted(self) -> Accepted {
+        let (containers, name): (&[Container], _) = match self {
             Self::PyTorch => (
                 &[Container::PyTorch, Container::Safetensors],
                 "a file written by torch.save (.pt, .pth), or safetensors",
@@ -52,16 +52,17 @@ impl Framework {
                 &[Container::Burnpack, Container::Safetensors],
                 "a Burn checkpoint (.bpk), or safetensors",
             ),
-        }
+        };
+        Accepted { containers, name }
     }
 
     /// Whether names in its files leave out the variants of enums, as all but Burn's do.
-    pub(super) fn skips_enum_variants(self) -> bool {
+    pub(crate) fn skips_enum_variants(self) -> bool {
         self != Self::Burn
     }
 
     /// What brings the tensors of all other layers into Burn's layouts, and then our own.
-    pub(super) fn adapter(self, ours: Deconv2dAdapter) -> Box<dyn ModuleAdapter> {
+    pub(crate) fn adapter(self, ours: Deconv2dAdapter) -> Box<dyn ModuleAdapter> {
         match self {
             Self::PyTorch => Box::new(PyTorchToBurnAdapter.chain(ours)),
             Self::Keras | Self::Flax => Box::new(ChannelsLastAdapter.chain(ours)),
@@ -71,7 +72,7 @@ impl Framework {
 
     /// A tensor's name in a file as burn-store writes it: dots between the parts, no collection in
     /// front.
-    pub(super) fn path(self, name: &str) -> String {
+    pub(crate) fn path(self, name: &str) -> String {
         match self {
             Self::PyTorch | Self::Burn => name.to_string(),
             Self::Keras => name.replace('/', "."),
@@ -87,7 +88,7 @@ impl Framework {
     /// How it names the parameter `param` of a Burn module, where its name is another. `numbered`
     /// is how many numbered tensors the file has for the module: Keras' HDF5 files give numbers
     /// in place of names.
-    pub(super) fn param_name(self, module: &str, param: &str, numbered: usize) -> Option<String> {
+    pub(crate) fn param_name(self, module: &str, param: &str, numbered: usize) -> Option<String> {
         match self {
             Self::PyTorch => PyTorchToBurnAdapter.get_alternative_param_name(param, module),
             Self::Keras if numbered > 0 => {
@@ -164,11 +165,10 @@ impl ModuleAdapter for ChannelsLastAdapter {
         let Some((&[c_in, c_out], kernel)) = shape.split_last_chunk().map(|(k, c)| (c, k)) else {
             return tensor;
         };
-        let channels_first = [&[c_out, c_in], kernel].concat();
-        let (name, dtype) = (tensor.name.clone(), tensor.dtype);
-        let to = channels_first.clone();
-        bridge::map_data(tensor, name, dtype, channels_first.into(), move |data| {
-            channels_to_front(data, [c_in, c_out], to.clone())
+        let shape = [&[c_out, c_in], kernel].concat();
+        let to = shape.clone();
+        converted(tensor, shape.into(), move |data| {
+            channels_to_front(data, to.clone())
         })
     }
 
@@ -177,18 +177,13 @@ impl ModuleAdapter for ChannelsLastAdapter {
     }
 }
 
-/// `[taps, in, out]` to `[out, in, taps]`.
-fn channels_to_front(data: TensorData, [c_in, c_out]: [usize; 2], shape: Vec<usize>) -> TensorData {
-    let (bytes, size) = (data.as_bytes(), data.dtype().size());
-    let taps: usize = shape[2..].iter().product();
-    let mut moved = Vec::with_capacity(bytes.len());
-    for o in 0..c_out {
-        for i in 0..c_in {
-            for tap in 0..taps {
-                let at = ((tap * c_in + i) * c_out + o) * size;
-                moved.extend_from_slice(&bytes[at..at + size]);
-            }
-        }
-    }
-    TensorData::from_bytes_vec(moved, shape, data.dtype())
+/// Moves `[k_1, .., in, out]` to `shape`, `[out, in, k_1, ..]`: the layouts of Flax and of the
+/// article, if the axes of the kernel count as one.
+fn channels_to_front(data: TensorData, shape: Vec<usize>) -> Result<TensorData, Deconv2dError> {
+    let dtype = data.dtype();
+    let [c_out, c_in] = [shape[0], shape[1]];
+    let taps = shape[2..].iter().product();
+    let flat = TensorData::from_bytes(data.into_bytes(), [taps, 1, c_in, c_out], dtype);
+    let moved = KernelLayout::Flax.data_to_article(flat, 1)?;
+    Ok(TensorData::from_bytes(moved.into_bytes(), shape, dtype))
 }

@@ -1,138 +1,262 @@
 //! Keras' HDF5 files: a tree of groups, as the model is a tree of layers.
+//!
+//! Names and shapes are read first. A variable's values are read when the model has a parameter of
+//! that name and shape, and then once.
+
+use std::io::{Read, Seek};
+use std::sync::Arc;
 
 use burn::store::bridge;
-use burn::store::burn_pack::Tensor as StoredTensor;
-use burn::tensor::{DType, TensorData};
-use hdf5_pure::{Dataset, Datatype, DatatypeByteOrder, File, Group};
+use burn::store::burn_pack::{Error as PackError, Tensor as StoredTensor};
+use burn::tensor::{DType, Shape, TensorData};
+use hdf5_pure::{Dataset, Datatype, Error, File, FormatError, Group};
 
-/// What a reader meets in a file of the right kind.
-pub(super) enum Problem {
-    /// The file contradicts itself or ends early, with the reader's words for it.
-    Corrupt(String),
-    /// The layout of Keras 2.
-    LegacyKeras,
-}
-
-/// The words of a reader's error.
-pub(super) fn cause(error: impl ToString) -> Problem {
-    Problem::Corrupt(error.to_string())
-}
+use crate::file::{Entry, Problem, Unsupported, corrupt, unsupported};
+use crate::hdf5::{Allowance, Limited, dtype};
 
 /// No model is nested deeper.
-const DEEPEST: usize = 64;
+const MOST_LEVELS: usize = 64;
 
-/// Deflate makes nothing smaller than by this factor.
-const LARGEST_RATIO: u64 = 1032;
+/// A file may have this many links to groups and variables; ResNet-152 has about 2,000.
+const MOST_LINKS: usize = 100_000;
+
+/// A layer may have this many variables. The reader looks each up among all.
+const MOST_VARIABLES: usize = 1_000;
+
+/// So many bytes may be read for names and shapes, and sixteen times the file's size, up to 64 MiB.
+/// An ordinary file takes less than its size, see the test.
+const LEAST_ALLOWANCE: u64 = 16 << 20;
+const ALLOWANCE_PER_BYTE: u64 = 16;
+const MOST_ALLOWANCE: u64 = 64 << 20;
+
+/// A dataset's chunks may be larger than the dataset up to this size in bytes: a whole chunk is
+/// decompressed at a time.
+const LARGEST_PADDED_CHUNK: u64 = 1 << 20;
 
 /// The tensors of a Keras 3 file, without those of the optimizer.
 ///
-/// A layer is a group with a group `vars` in it, and its variables are numbered: `vars/0` is the
-/// kernel of most. The layers of a `Sequential` or functional model stand in a group `layers`, and
-/// those of a list in a group of the attribute's name; there, a layer's group is named after its
-/// class, `conv2d_transpose_1`, and its own name is an attribute of its `vars`. The tensors
-/// returned are named by the layers' own names where these are not automatic, `up1.0`, without
+/// A layer is a group that contains a group `vars`, and its variables are numbered: `vars/0` is the
+/// kernel of most layers. The layers of a `Sequential` or functional model are in a group `layers`,
+/// and the layers of a list are in a group of the attribute's name; there, a layer's group is named
+/// after its class, `conv2d_transpose_1`, and the layer's own name is an attribute of its `vars`.
+/// The tensors returned have the layers' own names where these are not automatic, `up1.0`, without
 /// `layers` and `vars`.
-pub(super) fn read_tensors(file: &File) -> Result<Vec<StoredTensor>, Problem> {
+pub(crate) fn read_tensors(
+    reader: impl Read + Seek + Send + 'static,
+) -> Result<Vec<Entry>, Problem> {
+    let allowance = Allowance::new(LEAST_ALLOWANCE);
+    let source = Limited::new(reader, allowance.clone()).map_err(corrupt)?;
+    let file = File::from_source(source).map_err(problem)?;
     let (length, size) = (file.superblock().eof_address, file.file_size());
     if size < length {
-        return Err(cause(format!("it ends after {size} of {length} bytes")));
+        return Err(corrupt(format!("it ends after {size} of {length} bytes")));
     }
-    let root = file.root();
-    let is_legacy = |name: &str| name == "model_weights" || name == "top_level_model_weights";
-    if root.attrs().map_err(cause)?.contains_key("layer_names")
-        || root
-            .groups()
-            .map_err(cause)?
-            .iter()
-            .any(|name| is_legacy(name))
-    {
-        return Err(Problem::LegacyKeras);
-    }
+    let per_size = size.saturating_mul(ALLOWANCE_PER_BYTE);
+    allowance.set(LEAST_ALLOWANCE + per_size.min(MOST_ALLOWANCE));
 
-    let mut walk = Walk {
-        groups: size,
-        bytes: size.saturating_mul(LARGEST_RATIO),
-        tensors: vec![],
-    };
-    for (name, group) in root.iter_groups().map_err(cause)? {
-        match name.as_str() {
-            "optimizer" => {}
-            "vars" => walk.vars(&group, "")?,
-            "layers" => walk.group(&group, &[])?,
-            _ => walk.group(&group, &[name])?,
-        }
+    let entries = Walk::new(size).root(&file.root());
+    if allowance.is_used_up() {
+        return Err(too_many_links());
     }
-    Ok(walk.tensors)
+    allowance.set(LEAST_ALLOWANCE.saturating_add(per_size));
+    entries
 }
 
-/// What was found so far, and how much more a file of this size can hold: a group may have many
-/// parents, and a corrupt file may be a circle.
+/// What to say of an error of the reader.
+fn problem(error: Error) -> Problem {
+    match error {
+        // HDF5's address of nothing.
+        Error::Format(FormatError::OffsetOverflow {
+            offset: u64::MAX, ..
+        }) => unsupported(
+            "has a link that leads nowhere",
+            "remove the link, or write the file anew with model.save_weights",
+        ),
+        Error::FileMarkedInUse(_) => unsupported(
+            "was not closed by the program that wrote it",
+            "close it there, or run h5clear -s on it",
+        ),
+        Error::Format(FormatError::UnsupportedVersion(_)) => unsupported(
+            "has a newer version of HDF5's format",
+            "write it anew with model.save_weights",
+        ),
+        error => corrupt(error),
+    }
+}
+
+fn too_many_links() -> Problem {
+    unsupported(
+        "has more links between its groups than a model needs",
+        "write it anew with model.save_weights in Keras 3",
+    )
+}
+
+/// What was found so far, and how much more a file may have.
 struct Walk {
-    groups: u64,
-    bytes: u64,
-    tensors: Vec<StoredTensor>,
+    links_left: usize,
+    /// In all names.
+    bytes_left: u64,
+    entries: Vec<Entry>,
 }
 
 impl Walk {
-    /// Reads what is in a group at the path `path`.
-    fn group(&mut self, group: &Group, path: &[String]) -> Result<(), Problem> {
-        self.groups = self.groups.saturating_sub(1);
-        if self.groups == 0 || path.len() > DEEPEST {
-            return Err(cause("its groups contain each other"));
+    fn new(file_size: u64) -> Self {
+        Self {
+            links_left: MOST_LINKS,
+            bytes_left: file_size.saturating_add(LEAST_ALLOWANCE),
+            entries: vec![],
         }
-        let members: Vec<(String, Group)> = group.iter_groups().map_err(cause)?.collect();
+    }
+
+    fn root(mut self, root: &Group) -> Result<Vec<Entry>, Problem> {
+        let groups: Vec<(String, Group)> = root.iter_groups().map_err(problem)?.collect();
+        let is_legacy = |name: &str| name == "model_weights" || name == "top_level_model_weights";
+        if groups.iter().any(|(name, _)| is_legacy(name))
+            || root.attrs().map_err(problem)?.contains_key("layer_names")
+        {
+            return Err(unsupported(
+                "has the HDF5 layout of Keras 2",
+                "load it in Keras 3 and write it anew with model.save_weights(\"NAME.weights.h5\")",
+            ));
+        }
+        for (name, group) in groups {
+            match name.as_str() {
+                "optimizer" => {}
+                "vars" => self.vars(group, "")?,
+                "layers" => self.group(&group, &[])?,
+                _ => self.group(&group, &[name])?,
+            }
+        }
+        Ok(self.entries)
+    }
+
+    /// Looks at the members of the group at the path `path`.
+    fn group(&mut self, group: &Group, path: &[String]) -> Result<(), Problem> {
+        if path.len() > MOST_LEVELS {
+            return Err(unsupported(
+                "has groups within groups, more than 64 levels deep",
+                "write it anew with model.save_weights in Keras 3",
+            ));
+        }
+        let members: Vec<(String, Group)> = group.iter_groups().map_err(problem)?.collect();
+        self.count(members.len())?;
         let is_layer = members.iter().any(|(name, _)| name == "vars");
-        for (name, member) in &members {
+        for (name, member) in members {
             match name.as_str() {
                 "vars" => self.vars(member, &path.join("."))?,
-                "layers" if is_layer => self.group(member, path)?,
+                "layers" if is_layer => self.group(&member, path)?,
                 _ => {
-                    let own_name = match is_layer {
-                        true => None, // an attribute has no other
-                        false => own_name(member, name),
+                    // An attribute has no name but the group's.
+                    let own_name = if is_layer {
+                        None
+                    } else {
+                        own_name(&member, &name)
                     };
-                    let name = own_name.unwrap_or_else(|| name.clone());
-                    self.group(member, &[path, &[name]].concat())?;
+                    let name = own_name.unwrap_or(name);
+                    self.group(&member, &[path, &[name]].concat())?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Reads the variables of the layer at the path `path`.
-    fn vars(&mut self, vars: &Group, path: &str) -> Result<(), Problem> {
-        for (number, dataset) in vars.iter_datasets().map_err(cause)? {
-            let name = match path {
-                "" => number,
-                path => format!("{path}.{number}"),
+    /// Looks at the variables of the layer at the path `path`.
+    fn vars(&mut self, vars: Group, path: &str) -> Result<(), Problem> {
+        let numbers = vars.datasets().map_err(problem)?;
+        self.count(numbers.len())?;
+        if numbers.len() > MOST_VARIABLES {
+            return Err(too_many_links());
+        }
+        let vars = Arc::new(vars);
+        for number in numbers {
+            let name = if path.is_empty() {
+                number.clone()
+            } else {
+                format!("{path}.{number}")
             };
-            let data = self.values(&dataset, &name)?;
-            self.tensors.push(bridge::from_data(data, name, None));
+            let left = self.bytes_left.checked_sub(name.len() as u64);
+            self.bytes_left = left.ok_or_else(too_many_links)?;
+            let dataset = vars.dataset(&number).map_err(problem)?;
+            let tensor = Variable::new(&dataset, &name)?.tensor(&name, vars.clone(), number);
+            self.entries.push(Entry { name, tensor });
         }
         Ok(())
     }
 
-    fn values(&mut self, dataset: &Dataset, name: &str) -> Result<TensorData, Problem> {
-        let datatype = dataset.datatype().map_err(cause)?;
-        let Some(dtype) = dtype(&datatype, dataset) else {
-            return Err(cause(format!("{name} has the data type {datatype:?}")));
-        };
-        let lengths = dataset.shape().map_err(cause)?;
-        let size = dtype.size() as u64;
-        let left = lengths
-            .iter()
-            .try_fold(size, |bytes, &length| bytes.checked_mul(length))
-            .and_then(|bytes| self.bytes.checked_sub(bytes));
-        let Some(left) = left else {
-            return Err(cause(format!(
-                "{name} has the shape {lengths:?}, more than the file can hold"
-            )));
-        };
-        self.bytes = left;
-        let shape: Vec<usize> = lengths.iter().map(|&length| length as usize).collect();
-        let values = dataset.read_raw().map_err(cause)?;
-        TensorData::try_from_bytes_vec(values, shape, dtype).map_err(cause)
+    fn count(&mut self, links: usize) -> Result<(), Problem> {
+        let left = self.links_left.checked_sub(links);
+        self.links_left = left.ok_or_else(too_many_links)?;
+        Ok(())
     }
+}
+
+/// What is known of a variable before its values are read.
+struct Variable {
+    shape: Vec<usize>,
+    dtype: Result<DType, Unsupported>,
+}
+
+impl Variable {
+    fn new(dataset: &Dataset, name: &str) -> Result<Self, Problem> {
+        let datatype = dataset.datatype().map_err(problem)?;
+        let is_opaque = matches!(datatype, Datatype::Opaque { .. });
+        let dtype = dtype(&datatype, is_opaque && is_bfloat16(dataset));
+        let lengths = dataset.shape().map_err(problem)?;
+        let element = dataset.element_size().map_err(problem)?;
+        let Some(bytes) = bytes(element, &lengths) else {
+            return Err(corrupt(format!("{name} has the shape {lengths:?}")));
+        };
+        let chunk = dataset.chunk_shape().map_err(problem)?;
+        let chunk_bytes = chunk.map_or(Some(0), |lengths| self::bytes(element, &lengths));
+        let dtype = dtype.map_err(|found| Unsupported {
+            found: found.into(),
+            way_out: "convert them in Python and write the file anew with h5py",
+        });
+        let fits = chunk_bytes.is_some_and(|chunk| chunk <= bytes.max(LARGEST_PADDED_CHUNK));
+        Ok(Self {
+            shape: lengths.iter().map(|&length| length as usize).collect(),
+            dtype: if fits {
+                dtype
+            } else {
+                Err(Unsupported {
+                    found: "values in chunks that are larger than all values".into(),
+                    way_out: "write it anew with model.save_weights",
+                })
+            },
+        })
+    }
+
+    /// The variable `number` of the group `vars`, whose values are still to be read.
+    fn tensor(
+        self,
+        name: &str,
+        vars: Arc<Group>,
+        number: String,
+    ) -> Result<StoredTensor, Unsupported> {
+        let (dtype, shape) = (self.dtype?, Shape::from(self.shape));
+        let stored = shape.clone();
+        let read = move || {
+            let dataset = vars.dataset(&number);
+            let values = dataset.and_then(|dataset| dataset.read_raw());
+            let values = values.map_err(|error| PackError::ValidationError(error.to_string()))?;
+            TensorData::try_from_bytes_vec(values, stored.clone(), dtype)
+                .map_err(|error| PackError::TensorBytesSizeMismatch(error.to_string()))
+        };
+        Ok(bridge::deferred(name.to_string(), dtype, shape, None, read))
+    }
+}
+
+/// The size of an array in bytes; `None` if no memory could hold it.
+fn bytes(element: u64, lengths: &[u64]) -> Option<u64> {
+    let multiplied = |bytes: u64, &length: &u64| bytes.checked_mul(length);
+    let bytes = lengths.iter().try_fold(element, multiplied)?;
+    (bytes <= isize::MAX as u64).then_some(bytes)
+}
+
+fn is_bfloat16(dataset: &Dataset) -> bool {
+    let attributes = dataset.attrs().unwrap_or_default();
+    let dtype = attributes.get("dtype").and_then(|dtype| dtype.as_str());
+    dtype == Some("bfloat16")
 }
 
 /// The name that the model's author gave to the layer in the group `group_name`, if any.
@@ -151,41 +275,25 @@ fn without_count(name: &str) -> &str {
     }
 }
 
-/// The data type in Burn, if it has one.
-fn dtype(datatype: &Datatype, dataset: &Dataset) -> Option<DType> {
-    use DatatypeByteOrder::LittleEndian;
-    match datatype {
-        Datatype::FloatingPoint {
-            size,
-            byte_order: LittleEndian,
-            ..
-        } => match size {
-            2 => Some(DType::F16),
-            4 => Some(DType::F32),
-            8 => Some(DType::F64),
-            _ => None,
-        },
-        Datatype::FixedPoint {
-            size,
-            byte_order: LittleEndian,
-            layout,
-        } => match (size, layout.signed) {
-            (1, true) => Some(DType::I8),
-            (2, true) => Some(DType::I16),
-            (4, true) => Some(DType::I32),
-            (8, true) => Some(DType::I64),
-            (1, false) => Some(DType::U8),
-            (2, false) => Some(DType::U16),
-            (4, false) => Some(DType::U32),
-            (8, false) => Some(DType::U64),
-            _ => None,
-        },
-        // HDF5 has no such type; Keras writes two bytes and says what they are.
-        Datatype::Opaque { size: 2, .. } => {
-            let attributes = dataset.attrs().ok()?;
-            let is_bfloat16 = attributes.get("dtype")?.as_str()? == "bfloat16";
-            is_bfloat16.then_some(DType::BF16)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The limits are far from what Keras writes: names and shapes take less reading than the
+    /// file has bytes.
+    #[test]
+    fn ordinary_files_need_little_reading() {
+        for name in ["keras_autoencoder", "keras_subclassed"] {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/models");
+            let file = std::fs::File::open(format!("{folder}/{name}.weights.h5")).unwrap();
+            let size = file.metadata().unwrap().len();
+            let allowance = Allowance::new(size);
+            let source = Limited::new(file, allowance.clone()).unwrap();
+            let file = File::from_source(source).unwrap();
+            let Ok(entries) = Walk::new(size).root(&file.root()) else {
+                panic!("{name} takes more than {size} bytes");
+            };
+            assert!(entries.len() > 7 && !allowance.is_used_up());
         }
-        _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! [`caught`]: code of others, whose panics are to become errors.
+//! [`caught`]: other people's code, whose panics become errors.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

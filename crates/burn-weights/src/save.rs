@@ -1,12 +1,17 @@
 //! [`save_pytorch`]: weights out.
 
-use std::path::Path;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use burn::module::Module;
+use burn::store::burn_pack::AtomicFile;
 use burn::store::{BurnToPyTorchAdapter, ModuleAdapter, ModuleSnapshot, SafetensorsStore};
-
-use super::{Deconv2dAdapter, WeightsError};
 use burn_deconv::KernelLayout;
+
+use crate::file::other_than_regular;
+use crate::panic::caught;
+use crate::{Deconv2dAdapter, WeightsError};
 
 /// Writes the weights of `model` as safetensors with PyTorch's names and layouts.
 ///
@@ -14,11 +19,14 @@ use burn_deconv::KernelLayout;
 /// model.load_state_dict(safetensors.torch.load_file("generator.safetensors"))
 /// ```
 ///
-/// The file appears when it is complete, in place of an older one.
+/// The file appears when it is complete: it is written in the same folder under another name, and
+/// then renamed. It replaces an older file and keeps its permissions; a new file has the usual ones
+/// (0644 under a umask of 022). A symbolic link stays, and the file that it leads to is replaced.
 ///
 /// # Errors
 ///
-/// A file that cannot be written.
+/// A path that is a folder, a device, a pipe or a socket, and a file that cannot be written. No
+/// file is then changed or left behind.
 ///
 /// # Example
 ///
@@ -27,7 +35,7 @@ use burn_deconv::KernelLayout;
 /// use burn_deconv::Deconv2dLayerConfig;
 /// use burn_weights::{WeightsFile, save_pytorch};
 ///
-/// let path = std::env::temp_dir().join("burn-deconv-example.safetensors");
+/// let path = std::env::temp_dir().join("burn-weights-save.safetensors");
 /// let config = Deconv2dLayerConfig::new([6, 4], [3, 3]).with_groups(2);
 /// let layer = config.init(&Device::default());
 /// save_pytorch(&layer, &path)?;
@@ -39,17 +47,47 @@ use burn_deconv::KernelLayout;
 /// # Ok::<(), burn_weights::WeightsError>(())
 /// ```
 pub fn save_pytorch<M: Module>(model: &M, path: impl AsRef<Path>) -> Result<(), WeightsError> {
-    let ours = Deconv2dAdapter::save(KernelLayout::PYTORCH, model);
     let path = path.as_ref();
-    let mut file = SafetensorsStore::from_file(path)
+    let target = target(path)?;
+    let written = caught(|| write(model, &target)).flatten();
+    written.map_err(|cause| WeightsError::Write {
+        path: path.to_path_buf(),
+        cause,
+    })
+}
+
+/// The file to write: what `path` leads to, if it is a link.
+fn target(path: &Path) -> Result<PathBuf, WeightsError> {
+    let failed = |error: std::io::Error| WeightsError::Write {
+        path: path.to_path_buf(),
+        cause: error.to_string(),
+    };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(path.to_path_buf()),
+        found => found.map_err(failed)?,
+    };
+    let target = fs::canonicalize(path).map_err(failed)?;
+    match other_than_regular(&fs::metadata(&target).map_err(failed)?) {
+        None => Ok(target),
+        Some(found) => Err(WeightsError::NotReplaced {
+            path: path.to_path_buf(),
+            found,
+        }),
+    }
+}
+
+fn write<M: Module>(model: &M, target: &Path) -> Result<(), String> {
+    // burn-store's own temporary file is private; a file that is there already gives its
+    // permissions to what replaces it.
+    let (scratch, file) = AtomicFile::create(target).map_err(|error| error.to_string())?;
+    drop(file);
+    let ours = Deconv2dAdapter::save(KernelLayout::PYTORCH, model);
+    let mut store = SafetensorsStore::from_file(scratch.path())
         .overwrite(true)
         .skip_enum_variants(true)
         .metadata("format", "pt")
         .with_to_adapter(BurnToPyTorchAdapter.chain(ours));
-    model
-        .save_into(&mut file)
-        .map_err(|error| WeightsError::Write {
-            path: path.to_path_buf(),
-            cause: error.to_string(),
-        })
+    let saved = model.save_into(&mut store);
+    saved.map_err(|error| error.to_string())?;
+    scratch.commit().map_err(|error| error.to_string())
 }

@@ -1,21 +1,19 @@
-//! [`WeightsFile`]: a file is read, renamed, compared with the model, and loaded.
+//! [`WeightsFile`]: reads a file, renames its tensors, compares them with the model, and loads them.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use burn::module::Module;
-use burn::store::burn_pack::Tensor as StoredTensor;
-use burn::store::{ApplyError, KeyRemapper, ModuleSnapshot, map_indices_contiguous};
-
-use super::fit::Fit;
-use super::framework::Framework;
-use super::{Deconv2dAdapter, Misfit, WeightsError, file};
+use burn::store::{KeyRemapper, ModuleSnapshot};
 use burn_deconv::KernelLayout;
 
-/// A file of weights that another framework wrote, to be loaded into a Burn model whose transposed
-/// convolutions are [`Deconv2dLayer`](burn_deconv::Deconv2dLayer)s.
+use crate::fit::Fit;
+use crate::framework::Framework;
+use crate::{Deconv2dAdapter, WeightsError, file};
+
+/// A file of weights, to load into a Burn model whose transposed convolutions are
+/// [`Deconv2dLayer`](burn_deconv::Deconv2dLayer)s.
 ///
-/// The whole file is compared with the model first, and then loaded or not: after an error the
+/// The whole file is first compared with the model. It loads if everything fits; after an error the
 /// model is as it was. Floating-point values are converted to the default data type of the
 /// parameter's device.
 ///
@@ -55,12 +53,12 @@ use burn_deconv::KernelLayout;
 /// ```
 #[derive(Clone, Debug)]
 pub struct WeightsFile {
-    path: PathBuf,
-    framework: Framework,
+    pub(crate) path: PathBuf,
+    pub(crate) framework: Framework,
     layout: KernelLayout,
-    remapper: KeyRemapper,
-    top_level_key: Option<String>,
-    map_indices_contiguous: bool,
+    pub(crate) remapper: KeyRemapper,
+    pub(crate) top_level_key: Option<String>,
+    pub(crate) map_indices_contiguous: bool,
     allow_partial: bool,
 }
 
@@ -186,7 +184,7 @@ impl WeightsFile {
     /// use burn_weights::WeightsFile;
     ///
     /// let device = Device::default();
-    /// let path = std::env::temp_dir().join("burn-deconv-example.bpk");
+    /// let path = std::env::temp_dir().join("burn-weights-example.bpk");
     /// let burns = ConvTranspose2dConfig::new([4, 2], [3, 3]).init(&device);
     /// burns.save_file(&path).unwrap();
     ///
@@ -199,12 +197,13 @@ impl WeightsFile {
         Self::new(Framework::Burn, path)
     }
 
-    /// Renames tensors: what the regular expression `pattern` matches in a name becomes
-    /// `replacement`, in which `$1` is the first group. Those given first are applied first.
+    /// Renames tensors: the part of a name that the regular expression `pattern` matches becomes
+    /// `replacement`, in which `$1` is the first group. Patterns are applied in the order in which
+    /// they are given.
     ///
     /// # Errors
     ///
-    /// A pattern that is no regular expression.
+    /// A pattern that is not a regular expression.
     ///
     /// # Example
     ///
@@ -230,9 +229,9 @@ impl WeightsFile {
         Ok(self)
     }
 
-    /// Takes only the tensors under this key, and takes it off their names: `"model_state_dict"`
+    /// Uses only the tensors under this key, and removes it from their names: `"model_state_dict"`
     /// of a PyTorch checkpoint that holds more than the state dict, `"module"` of a model within a
-    /// `DataParallel`, or the path of a part. Comes before any remapping.
+    /// `DataParallel`, or the path of a part. This comes before any remapping.
     ///
     /// # Example
     ///
@@ -254,73 +253,64 @@ impl WeightsFile {
         self
     }
 
-    /// Whether gaps in the numbers of a list are closed after the remapping, so that `blocks.0` and
-    /// `blocks.2` become `blocks.0` and `blocks.1`. Default: for PyTorch, whose lists number the
-    /// layers without parameters too.
+    /// Whether gaps in the numbers of a list are closed after the remapping: `blocks.0` and
+    /// `blocks.2` become `blocks.0` and `blocks.1`. Default: true for PyTorch, whose lists number
+    /// the layers without parameters too, and false otherwise.
     pub fn map_indices_contiguous(mut self, map: bool) -> Self {
         self.map_indices_contiguous = map;
         self
     }
 
-    /// The layout of the transposed convolutions' weights, where it is not the framework's usual
-    /// one.
+    /// The layout of the transposed convolutions' weights. Default: the framework's usual one.
     pub fn with_layout(mut self, layout: KernelLayout) -> Self {
         self.layout = layout;
         self
     }
 
-    /// Whether parameters without a tensor in the file keep their values. Default: false, they are
-    /// an error.
+    /// Whether parameters without a tensor in the file keep their values. Default: false; a missing
+    /// tensor is an error.
     pub fn allow_partial(mut self, allow: bool) -> Self {
         self.allow_partial = allow;
         self
     }
 
-    /// Loads the file into `model`. Until it is done, both sets of values are in memory.
+    /// Loads the file into `model`.
+    ///
+    /// Names and shapes are read and compared first. Values are read only for the parameters of the
+    /// model, each once, and only if everything fits. [The memory](crate#memory) that this takes is
+    /// bounded.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read, is of another kind, or corrupt; parameters of the model that
-    /// have no tensor in the file, or one that cannot be theirs. `model` is then as it was.
+    /// A file that cannot be read, is of another kind, corrupt, or unsupported; parameters of the
+    /// model that have no tensor in the file, or a tensor that cannot be theirs. The model is then
+    /// as it was before.
     pub fn load_into<M: Module>(&self, model: &mut M) -> Result<LoadReport, WeightsError> {
-        let tensors = self.tensors()?;
+        let entries = file::read_tensors(&self.path, self.framework.accepted())?;
         let ours = Deconv2dAdapter::load(self.layout, model);
-        let mut fit = Fit::new(self.framework, self.layout, ours, tensors);
+        let mut fit = Fit::new(self.framework, self.layout, ours, self.named(entries)?);
         model.visit(&mut fit);
 
-        let unused = fit.unused();
         let incomplete = !fit.missing.is_empty() && !self.allow_partial;
         if incomplete || !fit.misfits.is_empty() {
-            return Err(WeightsError::DoesNotFit {
-                path: self.path.clone(),
-                missing: fit.missing,
-                misfits: fit.misfits,
-                unused,
-            });
+            return Err(self.does_not_fit(fit));
         }
+        let values = fit.read();
+        if !fit.misfits.is_empty() {
+            return Err(self.does_not_fit(fit));
+        }
+        let unused = fit.unused();
         if fit.batch_norm_in_use {
-            // A batch norm puts off the last update of its statistics, which would come down on
-            // those that are loaded; this makes it.
+            // Burn's BatchNorm updates its running statistics lazily. Force the pending update now,
+            // or it would overwrite the loaded values.
             drop(model.valid());
         }
-        // All that burn-store could find wrong, `Fit` has looked at.
         let skip_enum_variants = self.framework.skips_enum_variants();
-        let result = model.apply(fit.fitted, None, None, skip_enum_variants);
-        if !result.errors.is_empty() {
-            let misfit = |error: ApplyError| {
-                let cause = error.to_string();
-                let (ApplyError::ShapeMismatch { path, .. }
-                | ApplyError::DTypeMismatch { path, .. }
-                | ApplyError::AdapterError { path, .. }
-                | ApplyError::LoadError { path, .. }) = error;
-                let tensor = path;
-                Misfit::Data { tensor, cause }
-            };
-            return Err(WeightsError::DoesNotFit {
+        let result = model.apply(values, None, None, skip_enum_variants);
+        if let Some(cause) = result.errors.into_iter().next() {
+            return Err(WeightsError::Apply {
                 path: self.path.clone(),
-                missing: fit.missing,
-                misfits: result.errors.into_iter().map(misfit).collect(),
-                unused,
+                cause,
             });
         }
         Ok(LoadReport {
@@ -330,61 +320,12 @@ impl WeightsFile {
         })
     }
 
-    /// The file's tensors by their final names.
-    fn tensors(&self) -> Result<BTreeMap<String, StoredTensor>, WeightsError> {
-        let mut tensors = file::read_tensors(&self.path, self.framework.containers())?;
-        for tensor in &mut tensors {
-            tensor.name = self.framework.path(&tensor.name);
+    fn does_not_fit(&self, fit: Fit) -> WeightsError {
+        WeightsError::DoesNotFit {
+            path: self.path.clone(),
+            unused: fit.unused(),
+            missing: fit.missing,
+            misfits: fit.misfits,
         }
-        tensors.sort_by(|a, b| a.name.cmp(&b.name));
-        if let Some(key) = &self.top_level_key {
-            tensors = self.under(key, tensors)?;
-        }
-        let originals: Vec<String> = tensors.iter().map(|tensor| tensor.name.clone()).collect();
-        let (mut tensors, _) = self.remapper.remap(tensors);
-
-        let mut by_name: BTreeMap<&str, &str> = BTreeMap::new();
-        for (tensor, original) in tensors.iter().zip(&originals) {
-            if let Some(first) = by_name.insert(&tensor.name, original) {
-                return Err(WeightsError::NameCollision {
-                    path: self.path.clone(),
-                    name: tensor.name.clone(),
-                    originals: (first.to_string(), original.clone()),
-                });
-            }
-        }
-        if self.map_indices_contiguous {
-            (tensors, _) = map_indices_contiguous(tensors);
-        }
-        let named = tensors
-            .into_iter()
-            .map(|tensor| (tensor.name.clone(), tensor));
-        Ok(named.collect())
-    }
-
-    /// The tensors under a key, without it.
-    fn under(
-        &self,
-        key: &str,
-        tensors: Vec<StoredTensor>,
-    ) -> Result<Vec<StoredTensor>, WeightsError> {
-        let prefix = format!("{key}.");
-        let (mut inside, outside): (Vec<_>, Vec<_>) = tensors
-            .into_iter()
-            .partition(|tensor| tensor.name.starts_with(&prefix));
-        if inside.is_empty() {
-            let first = |tensor: &StoredTensor| tensor.name.split('.').next().map(str::to_string);
-            let mut found: Vec<String> = outside.iter().filter_map(first).collect();
-            found.dedup(); // they are sorted
-            return Err(WeightsError::TopLevelKey {
-                path: self.path.clone(),
-                key: key.to_string(),
-                found,
-            });
-        }
-        for tensor in &mut inside {
-            tensor.name.drain(..prefix.len());
-        }
-        Ok(inside)
     }
 }

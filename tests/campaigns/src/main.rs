@@ -10,7 +10,14 @@
 mod digits;
 #[path = "../../../crates/deconv-kernel/src/draw.rs"]
 mod draw;
+mod files;
+#[path = "../../../crates/burn-weights/examples/import.rs"]
+#[allow(dead_code)] // its `main`
+mod import;
 mod layer;
+#[path = "../../../crates/burn-weights/tests/weights/models.rs"]
+#[allow(dead_code)] // the models' outputs
+mod models;
 mod neighbours;
 
 use std::process::ExitCode;
@@ -26,6 +33,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Campaign {
+    /// Damaged files of weights.
+    Files(Cases),
     /// Random layers on Flex against plain loops and an independent formula of the sizes.
     Layer(Cases),
     /// The digits of the weight's gradient over millions of positions, beside Burn's layer.
@@ -47,6 +56,7 @@ struct Cases {
 
 fn main() -> ExitCode {
     match Arguments::parse().campaign {
+        Campaign::Files(cases) => files::run(&cases),
         Campaign::Layer(Cases { cases, seed }) => layer::run(cases, seed),
         Campaign::Digits => digits::run(),
         Campaign::Neighbours(options) => neighbours::run(&options),

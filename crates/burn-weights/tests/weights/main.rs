@@ -1,14 +1,16 @@
 //! Weights of whole models: the frameworks' own files and outputs, round trips, and every way in
-//! which a file can be wrong. `fixtures/models.py` made the files.
+//! which a file can be wrong. The scripts in `fixtures/` made the files.
 
 #[path = "../../examples/import.rs"]
 #[allow(dead_code)] // its `main`
 mod import;
+mod layers;
 mod misfits;
 mod models;
 mod names;
 mod outputs;
 mod saving;
+mod unsupported;
 mod wrong_files;
 
 use std::collections::BTreeMap;
@@ -41,7 +43,7 @@ struct TemporaryFile(PathBuf);
 
 impl TemporaryFile {
     fn new(name: &str) -> Self {
-        Self(std::env::temp_dir().join(format!("burn-deconv-{}-{name}", std::process::id())))
+        Self(std::env::temp_dir().join(format!("burn-weights-{}-{name}", std::process::id())))
     }
 
     fn with(name: &str, bytes: &[u8]) -> Self {

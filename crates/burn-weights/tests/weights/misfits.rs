@@ -7,7 +7,7 @@ use crate::import::Autoencoder;
 use crate::models::UNetDecoder;
 use crate::{TemporaryFile, device, fixture, safetensors, state};
 
-/// A model, and what must be wrong with a file for it.
+/// The error about a file that does not fit the model.
 fn does_not_fit(tensors: &[(&str, &[usize])], name: &str) -> String {
     let file = TemporaryFile::with(name, &safetensors(tensors));
     let mut model = UNetDecoder::new(&device());
@@ -54,7 +54,7 @@ fn missing_unused_and_misshapen_tensors_are_named() {
     );
 }
 
-/// Of long lists, ten names and a count.
+/// A message has ten names of a list, and a count.
 #[test]
 fn long_lists_are_cut() {
     let names: Vec<String> = (0..14).map(|i| format!("block{i:02}.weight")).collect();

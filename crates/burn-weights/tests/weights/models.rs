@@ -1,4 +1,4 @@
-//! The models of `fixtures/models.py` in Burn, but for the two of `examples/import.rs`.
+//! The models of `fixtures/models.py` in Burn, except the two of `examples/import.rs`.
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -80,7 +80,7 @@ impl Grouped {
     }
 }
 
-/// A layer alone, PyTorch.
+/// A single layer, PyTorch.
 #[derive(Module, Debug)]
 pub struct Single {
     pub up: Deconv2dLayer,

@@ -74,9 +74,42 @@ fn remappings_that_fail() {
     assert_eq!(
         error.to_string(),
         format!(
-            "{}: both \"main.0.weight\" and \"main.1.weight\" are named \"up1.weight\" after the \
-             remapping",
+            "{}: both \"main.0.weight\" and \"main.1.weight\" become \"up1.weight\"",
             fixture("pytorch_dcgan.pt").display()
+        )
+    );
+}
+
+/// Flax' collections are no part of a path: a clash is named by the names in the file.
+#[test]
+fn two_collections_of_flax_with_one_name() {
+    let shape: &[usize] = &[3];
+    let names = ["batch_stats.up.kernel", "params.up.kernel"];
+    let bytes = safetensors(&names.map(|name| (name, shape)));
+    let file = TemporaryFile::with("clash.safetensors", &bytes);
+    let error = WeightsFile::flax(&file.0).load_into(&mut Generator::new(&device()));
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        format!(
+            "{}: both \"batch_stats.up.kernel\" and \"params.up.kernel\" become \"up.kernel\"",
+            file.0.display()
+        )
+    );
+}
+
+/// `blocks.2` and `blocks.02` are one place in a list.
+#[test]
+fn two_numbers_that_are_one() {
+    let shape: &[usize] = &[3];
+    let names = ["blocks.02.bias", "blocks.2.bias"];
+    let bytes = safetensors(&names.map(|name| (name, shape)));
+    let file = TemporaryFile::with("numbers.safetensors", &bytes);
+    let error = WeightsFile::pytorch(&file.0).load_into(&mut Generator::new(&device()));
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        format!(
+            "{}: both \"blocks.02.bias\" and \"blocks.2.bias\" become \"blocks.0.bias\"",
+            file.0.display()
         )
     );
 }
@@ -88,8 +121,8 @@ fn the_top_level_key_is_needed() {
     let error = WeightsFile::pytorch(&path)
         .load_into(&mut model)
         .unwrap_err();
-    let hint = "\nmissing names stand in the file behind \"model_state_dict.\": \
-                with_top_level_key(\"model_state_dict\") takes it off";
+    let hint = "\nin the file, \"model_state_dict.\" stands before missing names: \
+                with_top_level_key(\"model_state_dict\") removes it";
     assert!(error.to_string().ends_with(hint), "{error}");
 
     let file = WeightsFile::pytorch(&path).with_top_level_key("state_dict");
@@ -132,7 +165,7 @@ fn keras_variables_by_name() {
     assert_eq!(model.up1.weight.to_data(), weight.into_data());
 }
 
-/// Keras' number of a variable means something else in a batch norm without scale or centre.
+/// The numbers of Keras' variables mean something else in a batch norm without scale or centre.
 #[test]
 fn a_keras_batch_norm_without_scale() {
     let file = |count: usize| {

@@ -1,5 +1,4 @@
-//! Whole models against the outputs of the frameworks, and against those of no layout but the right
-//! one.
+//! Outputs of whole models: they are the framework's, and only in the right layout.
 
 use std::collections::BTreeMap;
 
@@ -33,9 +32,9 @@ impl Recorded {
         Tensor::from_data(self.maps[map].clone(), &device())
     }
 
-    /// Holds the output of `run`, which loads a file as it is given and applies the model, to the
-    /// framework's. f32 carries 24 bits, 6e-8, and the frameworks sum in other orders. Read in
-    /// another layout, the file must not load, or the output must be another.
+    /// Compares the output of `run`, which loads a file and applies the model, with the
+    /// framework's output. The frameworks sum f32s, which have 24 bits (6e-8), in other orders.
+    /// Read in another layout, the file must not load, or the output must differ.
     fn check(
         &self,
         file: WeightsFile,
@@ -249,8 +248,8 @@ fn burn_checkpoint() {
     });
 }
 
-/// Where all channels are equal and so are all sides, the shape says nothing about the layout: read
-/// as another, the file loads, and the outputs show it.
+/// If all channels and all sides are equal, the shape says nothing about the layout. Read in another
+/// layout, the file loads, and the outputs differ.
 #[test]
 fn each_layout_is_its_own() {
     let file = TemporaryFile::with(

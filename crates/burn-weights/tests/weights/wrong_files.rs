@@ -58,7 +58,7 @@ fn files_of_another_kind() {
         );
     }
 
-    // Of the right kind, but another framework's.
+    // Another framework's file.
     let h5 = fixture("keras_autoencoder.weights.h5");
     let archive = fixture("keras_autoencoder.keras");
     let pt = fixture("pytorch_dcgan.pt");
@@ -91,6 +91,31 @@ fn a_file_that_is_not_there() {
     assert!(message.starts_with(&expected), "{message}");
 }
 
+/// To open a pipe is to wait for its other end.
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_an_error_at_once() {
+    let pipe = TemporaryFile::new("pipe.pt");
+    let status = std::process::Command::new("mkfifo").arg(&pipe.0).status();
+    assert!(status.unwrap().success());
+    for path in [pipe.0.as_path(), Path::new("/dev/zero")] {
+        for file in [
+            WeightsFile::pytorch(path),
+            WeightsFile::keras(path),
+            WeightsFile::flax(path),
+            WeightsFile::burn(path),
+        ] {
+            let error = file.load_into(&mut Generator::new(&device())).unwrap_err();
+            let message = error.to_string();
+            let expected = format!(
+                "{} is a pipe, a socket or a device; expected: ",
+                path.display()
+            );
+            assert!(message.starts_with(&expected), "{message}");
+        }
+    }
+}
+
 #[test]
 fn keras_2_is_named() {
     let path = fixture("keras_legacy.h5");
@@ -101,15 +126,14 @@ fn keras_2_is_named() {
             .unwrap_err()
             .to_string(),
         format!(
-            "{} has the HDF5 layout of Keras 2: load it in Keras 3 and write it anew with \
-             model.save_weights(\"NAME.weights.h5\")",
+            "{} cannot be used: it has the HDF5 layout of Keras 2; load it in Keras 3 and write it \
+             anew with model.save_weights(\"NAME.weights.h5\")",
             path.display()
         )
     );
 }
 
-/// Loads `bytes` as a file; whatever it is, nothing panics, and after an error the model is what it
-/// was.
+/// Loads `bytes` as a file. Nothing panics, and after an error the model is as it was.
 fn try_bytes<M: Module>(
     name: &str,
     bytes: &[u8],
@@ -153,6 +177,7 @@ fn damage<M: Module>(
             error,
             WeightsError::WrongKind { .. }
                 | WeightsError::Corrupt { .. }
+                | WeightsError::Unsupported { .. }
                 | WeightsError::DoesNotFit { .. }
         );
         assert!(as_expected, "{name}, cut at {length}: {error}");
