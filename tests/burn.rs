@@ -39,7 +39,10 @@ fn random_cases(device: Device, dtype: DType) {
             explicit += 1;
         }
     }
-    assert!(explicit > 500, "{explicit} cases for the explicit algorithm");
+    assert!(
+        explicit > 500,
+        "{explicit} cases for the explicit algorithm"
+    );
 }
 
 /// A case of Burn's suites: batch, `[in, out]`, kernel, padding, padding_out, stride, dilation,
