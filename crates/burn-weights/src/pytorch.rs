@@ -177,7 +177,7 @@ fn problem(error: PytorchError) -> Problem {
             let words = error.to_string();
             let known = BY_WORDS.iter().find(|(known, ..)| words.contains(known));
             match known {
-                Some((_, found, way_out)) => unsupported(*found, *way_out),
+                Some(&(_, found, way_out)) => unsupported(found, way_out),
                 None => corrupt(words),
             }
         }
