@@ -7,6 +7,8 @@
 //! Every campaign prints its counts and its time, and exits with an error if anything was wrong. A
 //! seed makes it repeat.
 
+mod gradients;
+
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -22,6 +24,8 @@ struct Arguments {
 enum Campaign {
     /// Placeholder until the first campaign is written.
     Layer(Cases),
+    /// The gradient checker on random right functions, and on ones with a planted fault.
+    Gradients(Cases),
 }
 
 /// What every campaign takes.
@@ -38,5 +42,6 @@ struct Cases {
 fn main() -> ExitCode {
     match Arguments::parse().campaign {
         Campaign::Layer(_) => ExitCode::FAILURE,
+        Campaign::Gradients(Cases { cases, seed }) => gradients::run(cases, seed),
     }
 }
