@@ -1,4 +1,4 @@
-//! Checks the gradients of a module that has nothing to do with transposed convolutions, then breaks
+//! Checks the gradients of a small module, then breaks
 //! it in two ways and shows what the checker says.
 //!
 //! ```text

@@ -1,12 +1,17 @@
 //! [`check_adjoint`]: the exact test for functions that are linear in an argument.
 
-use super::differences::{Differences, norm};
-use super::function::Variable;
-use super::preparation::{Check, draw};
+use super::function::Checked;
+use super::judge::relative;
+use super::point::{Point, Reference, norm};
+use super::preparation::Check;
+use super::random::{components, generator};
 use super::{
     Arguments, Finding, GradcheckFailure, GradcheckOptions, GradcheckReport, Outputs, TensorReport,
     Verdict,
 };
+
+/// The tolerance of the adjoint check, in epsilons: two sums of products, rounded in another order.
+const ADJOINT_EPSILONS: f64 = 256.0;
 
 /// Checks the gradients of a function that is linear, or linear plus a constant, in each of its
 /// arguments while the others stay as they are: convolutions and matrix products, and sums of them
@@ -56,111 +61,148 @@ pub fn check_adjoint<A: Arguments, O: Outputs>(
     function: impl Fn(A::Values) -> O,
     options: &GradcheckOptions,
 ) -> Result<GradcheckReport, GradcheckFailure> {
-    let mut check = Check::new(options, None);
-    if let Some(differences) = check.prepare(&arguments, function) {
-        for (place, variable) in differences.function.variables.iter().enumerate() {
-            if variable.checked && !variable.values.is_empty() {
-                check.adjoint(&differences, place, variable);
-            }
-        }
-        check.count_passes(&differences.function);
-    }
-    check.finish()
+    super::run(arguments, function, options, None, |check, point| {
+        check.adjoints(point);
+    })
+}
+
+/// `<J v, u>` beside `<v, Jᵀ u>`.
+struct Products {
+    forward: f64,
+    backward: f64,
+    /// `|J v| |u|`, or all of the gradient where `J v` is zero.
+    size: f64,
+    responds: bool,
 }
 
 impl Check<'_> {
-    fn adjoint<A: Arguments, O: Outputs, F: Fn(A::Values) -> O>(
-        &mut self,
-        differences: &Differences<'_, A, F>,
-        place: usize,
-        variable: &Variable,
-    ) {
-        let (options, name) = (self.options, &variable.name);
-        let tolerance = options.tolerance_or(256.0 * options.epsilon());
-        let at = |values: Vec<f64>| differences.function.forward_at(place, values).values;
-        let count = variable.values.len();
-        let origin = at(vec![0.0; count]);
-
-        let (mut largest_error, mut verdict) = (0.0, Verdict::Unused);
-        for (nth, reference) in differences.references.iter().enumerate() {
-            let mut rng = self.rng(nth, place, 0);
-            let [v, w] = [(); 2].map(|()| -> Vec<f64> {
-                let drawn = draw(&mut rng, count);
-                drawn.into_iter().map(|v| options.round(v)).collect()
-            });
-            let sum: Vec<_> = (v.iter().zip(&w))
-                .map(|(v, w)| options.round(v + w))
-                .collect();
-            let [of_v, of_w, of_sum] = [&v, &w, &sum].map(|values| at(values.clone()));
-
-            let not_additive =
-                (0..origin.len()).map(|i| (of_sum[i] - of_v[i]) - (of_w[i] - origin[i]));
-            let size = norm(of_v.iter().copied()) + norm(of_w.iter().copied());
-            let error = norm(not_additive) / size.max(f64::MIN_POSITIVE);
-            // Rounding alone makes some epsilons.
-            if error > options.epsilon().sqrt() {
-                self.findings.push(Finding::NotLinear {
-                    tensor: name.clone(),
-                    error,
-                });
-                verdict = Verdict::Fails;
-                break;
+    fn adjoints(&mut self, point: &Point) {
+        for (place, variable) in point.function.variables().iter().enumerate() {
+            if variable.checked && !variable.values.is_empty() {
+                self.adjoint(point, place);
             }
+        }
+        self.count_passes(point.function);
+    }
 
-            let u = &reference.grad_output;
-            let mapped: Vec<_> = of_v
-                .iter()
-                .zip(&origin)
-                .map(|(f, origin)| f - origin)
-                .collect();
-            let forward: f64 = mapped.iter().zip(u).map(|(mapped, u)| mapped * u).sum();
-            let backward: f64 = match &reference.gradients[place] {
-                None => 0.0,
-                Some(gradient)
-                    if gradient.shape != variable.shape || gradient.dtype != options.dtype =>
-                {
+    fn adjoint(&mut self, point: &Point, place: usize) {
+        let variable = &point.function.variables()[place];
+        let options = self.options;
+        let tolerance = options.tolerance_or(ADJOINT_EPSILONS * options.epsilon());
+        let origin = at(point.function, place, &vec![0.0; variable.values.len()]);
+
+        let mut largest_error: f64 = 0.0;
+        let mut verdict = Verdict::Unused;
+        for reference in &point.references {
+            let products = match self.products(point, place, reference, &origin) {
+                Ok(Some(products)) => products,
+                Ok(None) => {
                     verdict = Verdict::Fails;
                     break;
                 }
-                Some(gradient) => v.iter().zip(&gradient.values).map(|(v, g)| v * g).sum(),
-            };
-            let bound = norm(mapped.iter().copied()) * norm(u.iter().copied());
-            if verdict == Verdict::Unused && bound > 0.0 {
-                verdict = Verdict::Agrees;
-            }
-            // Where J v is zero, all of the gradient is wrong.
-            let size = if bound > 0.0 { bound } else { backward.abs() };
-            let difference = (forward - backward).abs();
-            let error = if difference == 0.0 {
-                0.0
-            } else {
-                difference / size
-            };
-            largest_error = f64::max(largest_error, error);
-            let agrees = difference <= tolerance * size + options.absolute_tolerance;
-            if !agrees {
-                if verdict != Verdict::Fails {
-                    self.findings.push(Finding::NotAdjoint {
-                        tensor: name.clone(),
-                        seed: reference.seed,
-                        forward,
-                        backward,
-                        error,
-                        tolerance,
-                    });
+                Err(finding) => {
+                    self.findings.push(*finding);
+                    verdict = Verdict::Fails;
+                    break;
                 }
-                verdict = Verdict::Fails;
+            };
+            let Products {
+                forward,
+                backward,
+                size,
+                responds,
+            } = products;
+            let difference = (forward - backward).abs();
+            let error = relative(difference, size);
+            largest_error = largest_error.max(error);
+            let agrees = difference <= tolerance * size + options.absolute_tolerance;
+            if agrees {
+                if responds && verdict == Verdict::Unused {
+                    verdict = Verdict::Agrees;
+                }
+                continue;
             }
+            if verdict != Verdict::Fails {
+                self.findings.push(Finding::NotAdjoint {
+                    tensor: variable.name.clone(),
+                    seed: reference.seed,
+                    forward,
+                    backward,
+                    error,
+                    tolerance,
+                });
+            }
+            verdict = Verdict::Fails;
         }
         self.report.tensors.push(TensorReport {
-            name: name.clone(),
+            name: variable.name.clone(),
             shape: variable.shape.clone(),
             step: None,
-            compared: differences.references.len(),
+            compared: point.references.len(),
             kinks: 0,
             largest_error,
             at: None,
+            resolution: tolerance + largest_error,
+            unresolved: 0,
             verdict,
         });
     }
+
+    /// Both products for the direction of one seed. `None` if the gradient cannot be used, about
+    /// which there is a finding already; a finding if the function is not linear.
+    fn products(
+        &self,
+        point: &Point,
+        place: usize,
+        reference: &Reference,
+        origin: &[f64],
+    ) -> Result<Option<Products>, Box<Finding>> {
+        let (options, variable) = (self.options, &point.function.variables()[place]);
+        let mut rng = generator(reference.seed, place, 0);
+        let [v, w] = [(); 2].map(|()| -> Vec<f64> {
+            let components = components(&mut rng, variable.values.len());
+            components.into_iter().map(|v| options.round(v)).collect()
+        });
+        let sum: Vec<_> = v
+            .iter()
+            .zip(&w)
+            .map(|(v, w)| options.round(v + w))
+            .collect();
+        let [of_v, of_w, of_sum] = [&v, &w, &sum].map(|values| at(point.function, place, values));
+
+        let not_additive = (0..origin.len()).map(|i| (of_sum[i] - of_v[i]) - (of_w[i] - origin[i]));
+        let size = norm(of_v.iter().copied()) + norm(of_w.iter().copied());
+        let error = norm(not_additive) / size.max(f64::MIN_POSITIVE);
+        // Rounding alone makes some epsilons.
+        if error > options.epsilon().sqrt() {
+            return Err(Box::new(Finding::NotLinear {
+                tensor: variable.name.clone(),
+                error,
+            }));
+        }
+
+        let backward = match &reference.gradients[place] {
+            None => 0.0,
+            Some(gradient) => {
+                if gradient.shape != variable.shape || gradient.dtype != options.dtype {
+                    return Ok(None);
+                }
+                v.iter().zip(&gradient.values).map(|(v, g)| v * g).sum()
+            }
+        };
+        let mapped: Vec<_> = of_v.iter().zip(origin).map(|(f, f0)| f - f0).collect();
+        let u = &reference.grad_output;
+        let bound = norm(mapped.iter().copied()) * norm(u.iter().copied());
+        Ok(Some(Products {
+            forward: mapped.iter().zip(u).map(|(mapped, u)| mapped * u).sum(),
+            backward,
+            size: if bound > 0.0 { bound } else { backward.abs() },
+            responds: bound > 0.0,
+        }))
+    }
+}
+
+/// The outputs with other values in one variable.
+fn at(function: &dyn Checked, variable: usize, values: &[f64]) -> Vec<f64> {
+    function.forward_at(variable, values).values
 }

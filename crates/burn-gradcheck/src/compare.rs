@@ -1,58 +1,34 @@
 //! The gradient of each tensor against differences: along which directions, and what comes of it.
 
-use rand::rngs::StdRng;
 use rand::seq::index::sample;
-use rand::{RngExt, SeedableRng};
 
-use super::differences::{Differences, Direction, Step, index};
-use super::explain::Outcome;
-use super::function::{Gradient, Variable};
-use super::preparation::{Check, draw};
-use super::{Arguments, Comparison, Finding, Mode, Outputs, Progress, TensorReport, Verdict};
-
-/// How often a random direction that crosses a kink is drawn again.
-const REDRAWS: usize = 4;
-
-/// What the comparisons of one tensor have shown so far.
-#[derive(Default)]
-struct Seen {
-    compared: usize,
-    kinks: usize,
-    largest_error: f64,
-    at: Option<Vec<usize>>,
-    wrong: usize,
-    worst: Option<Comparison>,
-    /// Whether the output depends on the tensor.
-    responds: bool,
-    step_too_large: Option<Finding>,
-    not_finite: Option<Finding>,
-    scatters: Option<Finding>,
-}
+use super::judge::Outcome;
+use super::point::{Direction, Point, Step, index};
+use super::preparation::Check;
+use super::random::{components, generator};
+use super::seen::Seen;
+use super::{Finding, Mode, Progress, TensorReport, Verdict};
 
 impl Check<'_> {
     /// Compares the gradient of each tensor.
-    pub(super) fn compare_all<A: Arguments, O: Outputs, F: Fn(A::Values) -> O>(
-        &mut self,
-        differences: &Differences<'_, A, F>,
-    ) {
-        let variables = &differences.function.variables;
+    pub(super) fn compare_all(&mut self, point: &Point) {
+        let variables = point.function.variables();
         let checked: Vec<_> = (0..variables.len())
             .filter(|&variable| variables[variable].checked)
             .collect();
         let directions: Vec<_> = checked
             .iter()
-            .map(|&variable| self.directions(&variables[variable], variable))
+            .map(|&variable| self.directions(variable, variables[variable].values.len()))
             .collect();
         let total = directions.iter().map(Vec::len).sum();
         let (options, began) = (self.options, self.began);
         let mut done = 0;
         for (variable, directions) in checked.into_iter().zip(directions) {
-            let name = &variables[variable].name;
-            self.compare(differences, variable, &directions, || {
+            self.compare(point, variable, &directions, &mut || {
                 done += 1;
                 if let Some(progress) = &options.progress {
                     progress(&Progress {
-                        tensor: name.clone(),
+                        tensor: variables[variable].name.clone(),
                         done,
                         total,
                         elapsed: began.elapsed(),
@@ -60,77 +36,76 @@ impl Check<'_> {
                 }
             });
         }
-        self.count_passes(&differences.function);
+        self.count_passes(point.function);
     }
 
     /// The directions through a tensor that the mode asks for.
-    fn directions(&self, tensor: &Variable, variable: usize) -> Vec<Direction> {
-        let count = tensor.values.len();
+    fn directions(&self, variable: usize, count: usize) -> Vec<Direction> {
         match self.options.mode {
             Mode::EveryElement => (0..count).map(Direction::Element).collect(),
-            Mode::Sampled(samples) => {
-                let rng = &mut self.rng(0, variable, 0);
-                let mut elements = sample(rng, count, samples.min(count)).into_vec();
-                elements.sort_unstable();
-                elements.into_iter().map(Direction::Element).collect()
-            }
+            Mode::Sampled(samples) => self.sampled(variable, count, samples),
             Mode::Projections if count == 0 => vec![],
             Mode::Projections => (0..self.options.seeds.len())
-                .map(|nth| Direction::Dense(draw(&mut self.rng(nth, variable, 0), count)))
+                .map(|nth| self.random_direction(variable, count, nth, 0))
                 .collect(),
         }
     }
 
-    /// A generator for one tensor and attempt, from the `nth` seed.
-    pub(super) fn rng(&self, nth: usize, variable: usize, attempt: usize) -> StdRng {
-        let mut rng = StdRng::seed_from_u64(self.options.seeds[nth]);
-        let salt = [variable, attempt].map(|part| part as u64 + 1);
-        StdRng::seed_from_u64(salt.iter().fold(0, |seed, part| {
-            seed ^ rng.random::<u64>().wrapping_mul(*part)
-        }))
+    pub(super) fn sampled(&self, variable: usize, count: usize, samples: usize) -> Vec<Direction> {
+        let rng = &mut generator(self.options.seeds[0], variable, 0);
+        let mut elements = sample(rng, count, samples.min(count)).into_vec();
+        elements.sort_unstable();
+        elements.into_iter().map(Direction::Element).collect()
+    }
+
+    pub(super) fn random_direction(
+        &self,
+        variable: usize,
+        count: usize,
+        nth_seed: usize,
+        attempt: usize,
+    ) -> Direction {
+        let rng = &mut generator(self.options.seeds[nth_seed], variable, attempt);
+        Direction::Dense(components(rng, count))
     }
 
     /// Compares the gradient of one tensor along each direction with each output gradient.
-    fn compare<A: Arguments, O: Outputs, F: Fn(A::Values) -> O>(
+    fn compare(
         &mut self,
-        differences: &Differences<'_, A, F>,
+        point: &Point,
         variable: usize,
         directions: &[Direction],
-        mut on_progress: impl FnMut(),
+        on_progress: &mut dyn FnMut(),
     ) {
-        let tensor = &differences.function.variables[variable];
-        let gradient = differences.references[0].gradients[variable].as_ref();
-        let unusable = |gradient: &Gradient| {
-            gradient.shape != tensor.shape
-                || gradient.dtype != self.options.dtype
-                || gradient.values.iter().any(|value| !value.is_finite())
-        };
         let mut seen = Seen::default();
         let (mut step, mut verdict) = (None, Verdict::Fails);
-        if !gradient.is_some_and(unusable)
-            && let Some(along) = directions.first()
-        {
-            let along = match along {
-                // The element to which the output is most sensitive, as the gradient has it.
-                Direction::Element(_) => Direction::Element(largest(gradient)),
-                Direction::Dense(_) => along.clone(),
-            };
-            let default = differences.default_step(variable, &along);
-            match self.step(&tensor.name, default) {
+        if directions.is_empty() {
+            verdict = Verdict::Unused;
+        } else if self.is_usable(point, variable) {
+            match self.step(point, variable, &directions[0]) {
                 Ok(chosen) => {
                     step = Some(chosen);
                     for (nth, direction) in directions.iter().enumerate() {
-                        let steps = (chosen, default.step);
-                        self.compare_along(differences, variable, direction, nth, steps, &mut seen);
+                        if let Direction::Element(element) = direction {
+                            compare_element(point, variable, *element, chosen, &mut seen);
+                        } else {
+                            self.compare_dense(point, variable, nth, chosen, &mut seen);
+                        }
                         on_progress();
                     }
-                    verdict = self.conclude(tensor, gradient.is_some(), &mut seen);
+                    self.compare_elements_instead(point, variable, chosen, &mut seen);
+                    verdict = match seen.conclude(point, variable) {
+                        Ok(verdict) => verdict,
+                        Err(finding) => {
+                            self.findings.push(*finding);
+                            Verdict::Fails
+                        }
+                    };
                 }
                 Err(finding) => self.findings.push(*finding),
             }
-        } else if directions.is_empty() {
-            verdict = Verdict::Unused;
         }
+        let tensor = &point.function.variables()[variable];
         self.report.tensors.push(TensorReport {
             name: tensor.name.clone(),
             shape: tensor.shape.clone(),
@@ -139,166 +114,85 @@ impl Check<'_> {
             kinks: seen.kinks,
             largest_error: seen.largest_error,
             at: seen.at,
+            resolution: seen.resolution,
+            unresolved: seen.unresolved,
             verdict,
         });
     }
 
-    /// The step asked for, or the default one.
-    fn step(&self, tensor: &str, default: Step) -> Result<f64, Box<Finding>> {
+    /// Whether the gradient is one that differences can be compared with. If not, there is a finding
+    /// already.
+    fn is_usable(&self, point: &Point, variable: usize) -> bool {
+        let tensor = &point.function.variables()[variable];
+        (point.references[0].gradients[variable].as_ref()).is_none_or(|gradient| {
+            gradient.shape == tensor.shape
+                && gradient.dtype == self.options.dtype
+                && gradient.values.iter().all(|value| value.is_finite())
+        })
+    }
+
+    /// The step asked for, or the default one along the element with the largest gradient, or along
+    /// a random direction.
+    fn step(&self, point: &Point, variable: usize, along: &Direction) -> Result<f64, Box<Finding>> {
+        let tensor = &point.function.variables()[variable];
+        let along = match (along, &point.references[0].gradients[variable]) {
+            (Direction::Dense(_), _) => along.clone(),
+            (Direction::Element(_), Some(gradient)) => {
+                Direction::Element(largest(&gradient.values))
+            }
+            (Direction::Element(_), None) => {
+                self.random_direction(variable, tensor.values.len(), 0, 0)
+            }
+        };
+        let Step {
+            step: default,
+            response,
+        } = point.default_step(variable, &along);
         let Some(step) = self.options.step else {
-            return Ok(default.step);
+            return Ok(default);
         };
         // Rounding makes a relative error of eps / response.
-        let response = default.response * step / default.step;
         let enough = self.options.epsilon() / self.options.relative_tolerance();
-        if response < enough && default.response > 0.0 {
+        if response > 0.0 && response * step / default < enough {
             return Err(Box::new(Finding::StepTooSmall {
-                tensor: tensor.to_string(),
+                tensor: tensor.name.clone(),
                 step,
-                at_least: default.step * enough / default.response,
+                at_least: default * enough / response,
                 dtype: self.options.dtype,
             }));
         }
         Ok(step)
     }
-
-    /// Compares along one direction, the `nth` of the tensor. A random one that crosses a kink is
-    /// drawn again, with a smaller step.
-    fn compare_along<A: Arguments, O: Outputs, F: Fn(A::Values) -> O>(
-        &self,
-        differences: &Differences<'_, A, F>,
-        variable: usize,
-        direction: &Direction,
-        nth: usize,
-        (step, default_step): (f64, f64),
-        seen: &mut Seen,
-    ) {
-        let mut direction = direction.clone();
-        let mut step = step;
-        for attempt in 1.. {
-            let quotient = differences.quotient(variable, &direction, step);
-            seen.responds |= quotient.responds;
-            let mut kink = false;
-            for reference in 0..differences.references.len() {
-                let outcome =
-                    differences.compare(variable, &direction, default_step, &quotient, reference);
-                match outcome {
-                    Outcome::Kink => kink = true,
-                    outcome => {
-                        seen.compared += 1;
-                        self.take(differences, variable, &direction, reference, outcome, seen);
-                    }
-                }
-            }
-            let Direction::Dense(components) = &direction else {
-                seen.kinks += usize::from(kink);
-                return;
-            };
-            if !kink {
-                return;
-            }
-            seen.kinks += 1;
-            if attempt > REDRAWS {
-                return;
-            }
-            let rng = &mut self.rng(nth, variable, attempt);
-            direction = Direction::Dense(draw(rng, components.len()));
-            step /= 2.0;
-        }
-    }
-
-    /// Takes down what a comparison came to.
-    fn take<A: Arguments, O: Outputs, F: Fn(A::Values) -> O>(
-        &self,
-        differences: &Differences<'_, A, F>,
-        variable: usize,
-        direction: &Direction,
-        reference: usize,
-        outcome: Outcome,
-        seen: &mut Seen,
-    ) {
-        let tensor = &differences.function.variables[variable];
-        match outcome {
-            Outcome::Kink => {}
-            Outcome::Agrees(error) => {
-                if error >= seen.largest_error {
-                    seen.largest_error = error;
-                    if let Direction::Element(element) = direction {
-                        seen.at = Some(index(*element, &tensor.shape));
-                    }
-                }
-            }
-            Outcome::StepTooLarge(finding) => {
-                seen.step_too_large.get_or_insert(finding);
-            }
-            Outcome::NotFinite(finding) => {
-                seen.not_finite.get_or_insert(finding);
-            }
-            Outcome::Scatters(finding) => {
-                seen.scatters.get_or_insert(finding);
-            }
-            Outcome::Disagrees(comparison) => {
-                seen.wrong += 1;
-                let error = comparison.relative_error;
-                seen.largest_error = seen.largest_error.max(error);
-                let worse = (seen.worst.as_ref()).is_none_or(|worst| error > worst.relative_error);
-                let worst = match direction {
-                    Direction::Element(_) if worse => comparison,
-                    // Looked for once only: it takes some passes.
-                    Direction::Dense(components) if seen.worst.is_none() => differences
-                        .locate(variable, components, comparison.step, reference)
-                        .unwrap_or(comparison),
-                    _ => return,
-                };
-                seen.at = worst.index.clone();
-                seen.worst = Some(worst);
-            }
-        }
-    }
-
-    /// The verdict on a tensor.
-    fn conclude(&mut self, tensor: &Variable, has_gradient: bool, seen: &mut Seen) -> Verdict {
-        let name = tensor.name.clone();
-        let finding = if let Some(finding) = seen.not_finite.take().or(seen.scatters.take()) {
-            finding
-        } else if let Some(worst) = seen.worst.take() {
-            match (has_gradient, seen.responds) {
-                (false, _) => Finding::MissingGradient {
-                    tensor: name,
-                    worst,
-                },
-                (true, false) => Finding::UnexpectedGradient {
-                    tensor: name,
-                    worst,
-                },
-                (true, true) => Finding::WrongGradient {
-                    tensor: name,
-                    worst,
-                    wrong: seen.wrong,
-                    compared: seen.compared,
-                },
-            }
-        } else if let Some(finding) = seen.step_too_large.take() {
-            finding
-        } else if seen.compared == 0 {
-            Finding::OnlyKinks {
-                tensor: name,
-                kinks: seen.kinks,
-            }
-        } else {
-            return match seen.responds {
-                true => Verdict::Agrees,
-                false => Verdict::Unused,
-            };
-        };
-        self.findings.push(finding);
-        Verdict::Fails
-    }
 }
 
-/// The element with the largest gradient; the first one if there is no gradient.
-fn largest(gradient: Option<&Gradient>) -> usize {
-    let values = gradient.map_or(&[][..], |gradient| &gradient.values);
+/// Compares along one element with each output gradient.
+pub(super) fn compare_element(
+    point: &Point,
+    variable: usize,
+    element: usize,
+    step: f64,
+    seen: &mut Seen,
+) {
+    let shape = &point.function.variables()[variable].shape;
+    let judged = point.judge(variable, &Direction::Element(element), step);
+    seen.responds |= judged.responds;
+    let mut kink = false;
+    for outcome in judged.outcomes {
+        match outcome {
+            Outcome::Kink(_) => kink = true,
+            Outcome::Agrees(agreement) => {
+                seen.agree(&agreement, Some(index(element, shape)));
+                seen.unresolved += usize::from(agreement.too_small);
+            }
+            Outcome::Unusable(finding) => seen.cannot_use(finding),
+            Outcome::Disagrees(comparison) => seen.disagree(comparison),
+        }
+    }
+    seen.kinks += usize::from(kink);
+}
+
+/// The element with the largest value.
+fn largest(values: &[f64]) -> usize {
     let largest = (values.iter().enumerate()).max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()));
     largest.map_or(0, |(element, _)| element)
 }

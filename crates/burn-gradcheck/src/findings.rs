@@ -25,9 +25,9 @@ pub struct Comparison {
     pub error_estimate: f64,
     /// The difference that would have been allowed.
     pub tolerance: f64,
-    /// The difference, relative as in [`GradcheckOptions::with_relative_tolerance`].
+    /// The difference, relative as in [`TensorReport::largest_error`].
     ///
-    /// [`GradcheckOptions::with_relative_tolerance`]: super::GradcheckOptions::with_relative_tolerance
+    /// [`TensorReport::largest_error`]: super::TensorReport::largest_error
     pub relative_error: f64,
 }
 
@@ -164,17 +164,30 @@ pub enum Finding {
         /// The result with strided tensors.
         strided: f64,
     },
-    /// Every direction crosses a kink, so that nothing could be compared.
+    /// Every direction crosses a kink, so nothing could be compared.
     #[error(
-        "{tensor}: nothing to compare, all of {kinks} directions cross a kink (one-sided \
-         differences disagree, which is no error of the gradient): move the arguments away from \
-         it, take a smaller step, or check every element, where one kink concerns one element"
+        "{tensor}: nothing to compare, all of {kinks} directions cross a kink (the one-sided \
+         differences disagree, which is no error of the gradient): move the arguments away from it"
     )]
     OnlyKinks {
         /// The tensor's name.
         tensor: String,
         /// How many directions were tried.
         kinks: usize,
+    },
+    /// Rounding errors of the outputs hide errors of the gradient that matter.
+    #[error(
+        "{tensor}: nothing is decided, the rounding errors of the outputs hide errors of the \
+         gradient up to {resolution:.0e} of its size in {dtype:?}: check in F64, or make the \
+         outputs smaller (is a large constant added to them?)"
+    )]
+    Unresolved {
+        /// The tensor's name.
+        tensor: String,
+        /// The smallest error that would have been found, relative to the gradient's size.
+        resolution: f64,
+        /// The data type of the check.
+        dtype: DType,
     },
     /// The differences of ever smaller steps run away from each other.
     #[error(

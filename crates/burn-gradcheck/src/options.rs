@@ -7,29 +7,37 @@ use std::sync::Arc;
 use burn::tensor::DType;
 use serde::{Deserialize, Serialize};
 
-/// What the differences are taken along.
+/// The coarsest resolution that counts as a check. A gradient that is 5 % off changes how a model
+/// learns; a comparison that cannot see it says nothing.
+pub(super) const COARSEST: f64 = 0.05;
+
+/// The directions along which differences are taken.
 ///
-/// Costs, with `N` the elements of all tensors, `T` their number and `S` that of the seeds:
+/// The costs, with `N` the elements of all tensors, `T` their number and `S` that of the seeds:
 ///
 /// | mode | forward passes | finds |
 /// |---|---|---|
-/// | `EveryElement` | `2 N` | any wrong element |
+/// | `EveryElement` | `2 N` | any wrong element: each is held to its own size |
 /// | `Sampled(n)` | `2 n T` at most | what is wrong in many elements |
-/// | `Projections` | `2 T S` | any wrong element, unless the whole direction hides it by chance |
+/// | `Projections` | `2 T S` | any wrong element that is not small beside its whole tensor |
 ///
-/// To each come `S + 2` backward passes (one for each seed, one repeated, one on strided tensors),
-/// `2 S + 6` forward passes around them, and one for each tensor to choose its step. Where a
-/// comparison fails, more look for the reason. [`GradcheckReport`](super::GradcheckReport) counts
-/// them.
+/// Each check also takes `S + 2` backward passes (one for each seed, one repeated, one on strided
+/// tensors), `2 S + 6` forward passes around them, and one for each tensor to choose its step. A
+/// comparison that the first difference does not decide takes some tens more: a wrong gradient, a
+/// kink, an element that is tiny beside the others, large outputs whose rounding drowns the
+/// difference. [`GradcheckReport`](super::GradcheckReport) counts them all.
+///
+/// Rounding limits every mode. An element whose derivative drowns in the rounding errors of the
+/// outputs is counted as `unresolved` in its [`TensorReport`](super::TensorReport).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
     /// Every element of every tensor by itself.
     EveryElement,
-    /// So many elements of each tensor, drawn at random.
+    /// This many random elements of each tensor.
     Sampled(usize),
-    /// For each seed, one random direction through all elements of a tensor at once, each tensor by
-    /// itself: a small tensor is not hidden behind a large one, and a failure knows its name. The
-    /// worst element is then found by halving the direction.
+    /// For each seed, one random direction through all elements of a tensor. Each tensor has its
+    /// own directions, so a large one does not hide a small one. If a direction disagrees, halving
+    /// it finds the worst element.
     Projections,
 }
 
@@ -43,7 +51,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// How a long check gets on.
+/// How far a long check has come.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
     /// The tensor that is being checked.
@@ -111,16 +119,14 @@ impl GradcheckOptions {
     }
 
     /// The data type of the check, `F64` or `F32`: all arguments are cast to it. Default: `F64`,
-    /// which CPU backends have. In f32, differences are trusted to a few digits only, and those of
-    /// an ill-conditioned function (a norm over values that are nearly equal) may need a larger
-    /// tolerance.
+    /// which CPU backends have. In f32, differences resolve a few digits only.
     pub fn with_dtype(mut self, dtype: DType) -> Self {
         self.dtype = dtype;
         self
     }
 
-    /// What output gradients, directions and samples are drawn from. Each seed makes its own output
-    /// gradient. Default: 0, 1, 2.
+    /// The seeds of the random output gradients, directions and samples. Each seed makes its own
+    /// output gradient. Default: 0, 1, 2.
     pub fn with_seeds(mut self, seeds: impl IntoIterator<Item = u64>) -> Self {
         self.seeds = seeds.into_iter().collect();
         self
@@ -128,25 +134,26 @@ impl GradcheckOptions {
 
     /// The step `h` of the differences `(f(x + h v) - f(x - h v)) / 2h`, in units of the arguments.
     ///
-    /// Default: for each tensor the step that changes the outputs it reaches by `cbrt(eps)` of
-    /// their size, as a trial step measures. There the truncation error, which grows with `h²`, and
-    /// the rounding error, which grows with `eps / h`, are about equal, `eps^(2/3)` (Press et al.,
-    /// *Numerical Recipes*, 3rd ed., section 5.7).
+    /// Default: for each tensor the step that changes the outputs by `cbrt(eps)` of their size, as
+    /// a trial step measures. There the truncation error, which grows with `h²`, and the rounding
+    /// error, which grows with `eps / h`, are about equal, `eps^(2/3)` (Press et al., *Numerical
+    /// Recipes*, 3rd ed., section 5.7). A comparison that this step does not decide searches for
+    /// a better one; a step that was set is kept.
     pub fn with_step(mut self, step: f64) -> Self {
         self.step = Some(step);
         self
     }
 
-    /// How far analytic and numeric gradient may differ, relative to the largest of: either of
-    /// them; the size that such a value has on average in the tensor; the smallest derivative that
-    /// a difference resolves to the tolerance, in spite of the rounding of outputs of the size
-    /// measured. Default: `sqrt(eps)`, half of the digits: 1.5e-8 in f64, 3.5e-4 in f32.
+    /// How far the analytic and the numeric derivative may differ, relative to the larger of them;
+    /// along a random direction, whose parts may cancel, at least to the size that such a
+    /// derivative has on average. What rounding may do to the numeric derivative is allowed
+    /// besides. Default: `sqrt(eps)`, half of the digits: 1.5e-8 in f64, 3.5e-4 in f32.
     pub fn with_relative_tolerance(mut self, tolerance: f64) -> Self {
         self.relative_tolerance = Some(tolerance);
         self
     }
 
-    /// How far analytic and numeric gradient may differ besides. Default: 0.
+    /// How far the analytic and the numeric derivative may always differ. Default: 0.
     pub fn with_absolute_tolerance(mut self, tolerance: f64) -> Self {
         self.absolute_tolerance = tolerance;
         self

@@ -4,14 +4,11 @@
 use std::time::Instant;
 
 use burn::tensor::DType;
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 
-use super::differences::{Differences, Reference, index};
-use super::function::{Function, Order, Output, Pass};
+use super::function::{Checked, Order, Output, Pass};
+use super::point::{Point, Reference, index};
 use super::{
-    Arguments, Finding, GradcheckFailure, GradcheckOptions, GradcheckReport, Mode, Outputs,
-    TensorReport, Verdict,
+    Finding, GradcheckFailure, GradcheckOptions, GradcheckReport, Mode, TensorReport, Verdict,
 };
 use crate::panic::caught;
 
@@ -96,82 +93,83 @@ impl<'a> Check<'a> {
 
     /// Runs the function forward and backward for every seed, and checks everything that needs no
     /// differences. `None` if there is nothing to compare then.
-    pub(super) fn prepare<'b, A: Arguments, O: Outputs, F: Fn(A::Values) -> O>(
-        &mut self,
-        arguments: &'b A,
-        function: F,
-    ) -> Option<Differences<'b, A, F>>
+    pub(super) fn prepare<'b>(&mut self, function: &'b dyn Checked) -> Option<Point<'b>>
     where
         'a: 'b,
     {
-        let options = self.options;
         self.check_options();
+        self.check_arguments(function);
         if !self.findings.is_empty() {
             return None;
         }
-        let function = match Function::new(arguments, function, options.dtype) {
-            Ok(function) => function,
-            Err(finding) => {
-                self.findings.push(*finding);
-                return None;
-            }
-        };
+        let first = self.first_pass(function)?;
+        let strided = function.backward(self.options.seeds[0], Order::Strided);
+        self.check_layout(function, &first, &strided);
+
+        let mut references = vec![];
+        let Pass {
+            output,
+            grad_output,
+            gradients,
+        } = first;
+        references.push(Reference::new(
+            self.options.seeds[0],
+            grad_output,
+            gradients,
+        ));
+        for &seed in &self.options.seeds[1..] {
+            let pass = function.backward(seed, Order::RowMajor);
+            references.push(Reference::new(seed, pass.grad_output, pass.gradients));
+        }
+        self.check_gradients(function, &references[0]);
+        self.count_passes(function);
+        Some(Point {
+            function,
+            options: self.options,
+            output,
+            references,
+        })
+    }
+
+    /// What is checked, and whether its values can be.
+    fn check_arguments(&mut self, function: &dyn Checked) {
         let (checked, frozen): (Vec<_>, Vec<_>) =
-            (function.variables.iter()).partition(|variable| variable.checked);
+            (function.variables().iter()).partition(|variable| variable.checked);
         self.report.frozen = frozen.iter().map(|frozen| frozen.name.clone()).collect();
         if checked.is_empty() {
             self.findings.push(Finding::NoTensors {
                 frozen: self.report.frozen.clone(),
             });
         }
-        for variable in &function.variables {
+        for variable in function.variables() {
             self.check_finite(&variable.name, &variable.values, &variable.shape);
         }
-        if !self.findings.is_empty() {
-            return None;
-        }
+    }
 
-        let mut output = Output::default();
-        let mut references = vec![];
-        for (nth, &seed) in options.seeds.iter().enumerate() {
-            let draw = |count| draw(&mut StdRng::seed_from_u64(seed), count);
-            let run = || {
-                if nth == 0 {
-                    function.forward_elsewhere();
-                }
-                function.backward(draw, Order::RowMajor)
-            };
-            let pass = match caught(run) {
-                Ok(pass) => pass,
-                Err(message) => {
-                    self.findings.push(Finding::Panics {
-                        dtype: options.dtype,
-                        message,
-                    });
-                    return None;
-                }
-            };
-            if nth == 0 {
-                self.check_output(&pass.output);
-                self.check_deterministic(&function, &pass, &run());
-                if !self.findings.is_empty() {
-                    self.count_passes(&function);
-                    return None;
-                }
-                let strided = function.backward(draw, Order::Strided);
-                self.check_layout(&function, &pass, &strided);
-                output = pass.output;
+    /// The first forward and backward pass, if the function does not panic and does the same twice.
+    fn first_pass(&mut self, function: &dyn Checked) -> Option<Pass> {
+        let run = || {
+            function.forward_elsewhere();
+            function.backward(self.options.seeds[0], Order::RowMajor)
+        };
+        let first = match caught(run) {
+            Ok(first) => first,
+            Err(message) => {
+                self.findings.push(Finding::Panics {
+                    dtype: self.options.dtype,
+                    message,
+                });
+                return None;
             }
-            references.push(Reference::new(seed, pass.grad_output, pass.gradients));
+        };
+        let second = run();
+        self.check_output(&first.output);
+        self.check_deterministic(function, &first, &second);
+        if self.findings.is_empty() {
+            return Some(first);
         }
-        self.check_gradients(&function, &references[0]);
-        self.count_passes(&function);
-        Some(Differences {
-            function,
-            options,
-            output,
-            references,
-        })
+        self.count_passes(function);
+        None
     }
 
     fn check_finite(&mut self, name: &str, values: &[f64], shape: &[usize]) {
@@ -204,50 +202,40 @@ impl<'a> Check<'a> {
     }
 
     /// The second pass must give the same bits.
-    fn check_deterministic<A, F>(
-        &mut self,
-        function: &Function<'_, A, F>,
-        first: &Pass,
-        second: &Pass,
-    ) {
+    fn check_deterministic(&mut self, function: &dyn Checked, first: &Pass, second: &Pass) {
         let differ = |a: f64, b: f64| a.to_bits() != b.to_bits();
-        for (tensor, index, [first, second]) in disagreements(function, first, second, differ) {
+        for disagreement in disagreements(function, first, second, &differ) {
+            let [first, second] = disagreement.values;
             self.findings.push(Finding::NonDeterministic {
-                tensor,
-                index,
+                tensor: disagreement.tensor,
+                index: disagreement.index,
                 first,
                 second,
             });
         }
     }
 
-    /// The same values in views must give the same but for rounding: they may be summed in another
-    /// order.
-    fn check_layout<A, F>(
-        &mut self,
-        function: &Function<'_, A, F>,
-        row_major: &Pass,
-        strided: &Pass,
-    ) {
-        let tolerance = self.options.epsilon().sqrt();
-        let largest = |pass: &Pass| {
-            let gradients = pass.gradients.iter().flatten();
-            (gradients.flat_map(|gradient| &gradient.values))
-                .chain(&pass.output.values)
-                .filter(|value| value.is_finite())
-                .fold(0.0, |largest: f64, value| largest.max(value.abs()))
+    /// The same values in permuted views must give the same results. They may be summed in another
+    /// order, so rounding may differ.
+    fn check_layout(&mut self, function: &dyn Checked, row_major: &Pass, strided: &Pass) {
+        let gradients = row_major.gradients.iter().flatten();
+        let largest = (gradients.flat_map(|gradient| &gradient.values))
+            .chain(&row_major.output.values)
+            .filter(|value| value.is_finite())
+            .fold(0.0, |largest: f64, value| largest.max(value.abs()));
+        let allowed = self.options.epsilon().sqrt() * largest;
+        let differ = |a: f64, b: f64| {
+            if a.is_finite() && b.is_finite() {
+                (a - b).abs() > allowed
+            } else {
+                a.to_bits() != b.to_bits()
+            }
         };
-        let allowed = tolerance * largest(row_major);
-        let differ = |a: f64, b: f64| match a.is_finite() && b.is_finite() {
-            true => (a - b).abs() > allowed,
-            false => a.to_bits() != b.to_bits(),
-        };
-        for (tensor, index, [row_major, strided]) in
-            disagreements(function, row_major, strided, differ)
-        {
+        for disagreement in disagreements(function, row_major, strided, &differ) {
+            let [row_major, strided] = disagreement.values;
             self.findings.push(Finding::LayoutDependent {
-                tensor,
-                index,
+                tensor: disagreement.tensor,
+                index: disagreement.index,
                 row_major,
                 strided,
             });
@@ -255,8 +243,8 @@ impl<'a> Check<'a> {
     }
 
     /// Shapes, data types and values of the gradients.
-    fn check_gradients<A, F>(&mut self, function: &Function<'_, A, F>, reference: &Reference) {
-        for (variable, gradient) in function.variables.iter().zip(&reference.gradients) {
+    fn check_gradients(&mut self, function: &dyn Checked, reference: &Reference) {
+        for (variable, gradient) in function.variables().iter().zip(&reference.gradients) {
             let Some(gradient) = gradient else { continue };
             let name = format!("gradient of {}", variable.name);
             self.check_finite(&name, &gradient.values, &gradient.shape);
@@ -271,48 +259,49 @@ impl<'a> Check<'a> {
         }
     }
 
-    pub(super) fn count_passes<A, F>(&mut self, function: &Function<'_, A, F>) {
-        (self.report.forwards, self.report.backwards) = function.passes.get();
+    pub(super) fn count_passes(&mut self, function: &dyn Checked) {
+        (self.report.forwards, self.report.backwards) = function.passes();
     }
 }
 
-/// Random signs, magnitudes from 0.5 to 1.5: none is lost, none outweighs the rest.
-pub(super) fn draw(rng: &mut StdRng, count: usize) -> Vec<f64> {
-    (0..count)
-        .map(|_| {
-            let within_one = 2.0 * rng.random::<f64>() - 1.0;
-            within_one + f64::copysign(0.5, within_one)
-        })
-        .collect()
+/// Where two passes differ most in one tensor.
+struct Disagreement {
+    tensor: String,
+    index: Vec<usize>,
+    values: [f64; 2],
 }
 
-/// Where two passes differ most, in the outputs and in each gradient: name, index, both values. A
-/// missing gradient counts as zero.
-fn disagreements<A, F>(
-    function: &Function<'_, A, F>,
+/// Where two passes differ most, in the outputs and in each gradient. A missing gradient counts as
+/// zero.
+fn disagreements(
+    function: &dyn Checked,
     first: &Pass,
     second: &Pass,
-    differ: impl Fn(f64, f64) -> bool,
-) -> Vec<(String, Vec<usize>, [f64; 2])> {
+    differ: &dyn Fn(f64, f64) -> bool,
+) -> Vec<Disagreement> {
     let mut found = vec![];
     let mut look = |name: &str, shape: &[usize], first: &[f64], second: &[f64]| {
-        let size = shape.iter().product();
         let at = |values: &[f64], i: usize| values.get(i).copied().unwrap_or(0.0);
-        let worst = (0..size)
+        let worst = (0..shape.iter().product())
             .map(|i| (i, at(first, i), at(second, i)))
             .filter(|&(_, first, second)| differ(first, second))
             .max_by(|a, b| (a.1 - a.2).abs().total_cmp(&(b.1 - b.2).abs()));
         if let Some((i, first, second)) = worst {
-            found.push((name.to_string(), index(i, shape), [first, second]));
+            found.push(Disagreement {
+                tensor: name.to_string(),
+                index: index(i, shape),
+                values: [first, second],
+            });
         }
     };
     for (first, second) in first.output.tensors().zip(second.output.tensors()) {
         look(&first.name, first.shape, first.values, second.values);
     }
     let gradients = first.gradients.iter().zip(&second.gradients);
-    for (variable, (first, second)) in function.variables.iter().zip(gradients) {
-        let [first, second] = [first, second].map(|gradient| {
-            (gradient.as_ref()).map_or(&[][..], |gradient| gradient.values.as_slice())
+    for (variable, (first, second)) in function.variables().iter().zip(gradients) {
+        let [first, second] = [first, second].map(|gradient| match gradient {
+            Some(gradient) => gradient.values.as_slice(),
+            None => &[],
         });
         look(&variable.name, &variable.shape, first, second);
     }

