@@ -51,8 +51,8 @@ fn join_beside_callers() -> Duration {
 }
 
 /// A worker that waits for its other half used to be held until no thread had called for a
-/// millisecond: 0.8 to 1.0 s in place of 0.3 s. Other programs may take this machine's processors, so
-/// one of three attempts must be in time.
+/// millisecond: in the worst of three attempts for 0.8 to 4 s in place of 0.3 s. The limit is twice
+/// the time that `join` needs, because other programs may take this machine's processors.
 #[test]
 fn a_worker_that_waits_is_not_held_by_callers() {
     rayon::ThreadPoolBuilder::new()
@@ -61,5 +61,5 @@ fn a_worker_that_waits_is_not_held_by_callers() {
         .expect("no pool yet");
     let times: Vec<Duration> = (0..3).map(|_| join_beside_callers()).collect();
     let limit = Duration::from_millis(600);
-    assert!(times.iter().any(|time| *time < limit), "{times:?}");
+    assert!(times.iter().all(|time| *time < limit), "{times:?}");
 }
