@@ -325,8 +325,8 @@ impl<'a> Search<'a> {
     fn rounding_scatters(&self, pair: usize, reference: usize) -> bool {
         let last = self.steps.len() - 2;
         let explained = self.rounding(last, reference) / self.scale(reference);
-        // Kinks disturb all steps alike.
-        let grows = self.wobble(last) > 2.0 * self.wobble(pair);
+        // Kinks disturb all steps about alike. Rounding grows by eight with three halvings.
+        let grows = self.wobble(last).max(self.wobble(last - 1)) > 4.0 * self.wobble(pair);
         self.is_noise(pair)
             && grows
             && self.wobble(last) > scatter_ratio(self.point.options.dtype) * explained
