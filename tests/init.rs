@@ -271,7 +271,7 @@ fn icnr_errors() {
     );
     let orthogonal = Initializer::Orthogonal { gain: 1. };
     let config = Deconv2dLayerConfig::new([2, 2], [4, 4]).with_initializer(orthogonal);
-    assert!(error(config).contains("cannot fill a bias"));
+    assert!(error(config).contains("a bias has one dimension"));
 }
 
 /// The largest of many uniform values is close to their bound, and not above it.
