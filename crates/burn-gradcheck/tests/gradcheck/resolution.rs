@@ -196,10 +196,15 @@ fn some_elements_on_a_kink_do_not_spoil_the_others() {
         let options = options(Mode::Projections).with_dtype(dtype);
         let report = check(("x", vector(x.clone())), relu, &options)
             .unwrap_or_else(|failure| panic!("{failure}"));
-        // Once for each random direction, and the others are compared to the tolerance.
-        assert_eq!(report.tensors[0].kinks, 3, "{report:#}");
+        let tensor = &report.tensors[0];
         if dtype == DType::F64 {
-            assert_eq!(report.tensors[0].verdict, Verdict::Agrees, "{report:#}");
+            // Once for each random direction, and the others are compared to the tolerance.
+            assert_eq!(tensor.kinks, 3, "{report:#}");
+            assert_eq!(tensor.verdict, Verdict::Agrees, "{report:#}");
+        } else {
+            // The larger steps of f32 cross the kinks of elements near zero too.
+            assert!(tensor.kinks >= 3, "{report:#}");
+            assert!(tensor.resolution < 0.05, "{report:#}");
         }
         let clamp = |x: Tensor<1>| x.clamp(-2.0, 0.5);
         check(("x", vector(clamped.clone())), clamp, &options)
