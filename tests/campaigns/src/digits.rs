@@ -9,10 +9,7 @@ use burn::tensor::ops::ConvTransposeOptions;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_deconv::{Deconv2dOptions, Padding, deconv2d};
 
-#[path = "../../../crates/deconv-kernel/src/draw.rs"]
-mod draw;
-
-use draw::Draw;
+use crate::draw::Draw;
 
 /// Channels on both sides; the kernel is 2x2 at stride 2.
 const CHANNELS: usize = 8;
