@@ -121,7 +121,8 @@ fn ones_are_counted() -> bool {
     gradient.iter().all(|value| *value == 20_480_000.0)
 }
 
-/// Prints the errors. Fails if one of ours is larger than Burn's, or ones are not counted.
+/// Prints the errors. Fails if one of ours is larger than Burn's and than [`NOISE`], or ones are not
+/// counted.
 pub fn run() -> ExitCode {
     let begin = Instant::now();
     let mut right = true;
