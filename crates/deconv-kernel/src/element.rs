@@ -1,9 +1,12 @@
-//! [`Element`]: the types of numbers that the kernels compute with, and their vectors.
+//! [`Element`]: the types of numbers that the kernels compute with, their vectors, and the kernels
+//! for each.
 
 use core::fmt::Debug;
 use core::ops::{Add, AddAssign, Mul};
 
 pub(crate) use self::sealed::Number;
+use crate::dispatch;
+use crate::problem::Problem;
 
 /// A type of numbers that the kernels compute with: `f32` or `f64`.
 ///
@@ -33,9 +36,10 @@ impl Element for f32 {}
 impl Element for f64 {}
 
 mod sealed {
-    use pulp::Simd;
+    use pulp::{Arch, Simd};
 
     use crate::buffer::Pool;
+    use crate::problem::Problem;
 
     /// What the kernels need of a type of numbers beyond arithmetic.
     pub trait Number: Sized {
@@ -70,6 +74,37 @@ mod sealed {
 
         /// The idle buffers of such numbers.
         fn pool() -> &'static Pool<Self>;
+
+        // The kernels. As methods they are compiled here, once for each type, and not by every
+        // package that calls the generic functions.
+
+        /// See [`crate::forward`].
+        fn forward(
+            arch: Arch,
+            problem: &Problem,
+            input: &[Self],
+            weight: &[Self],
+            bias: Option<&[Self]>,
+        ) -> Vec<Self>;
+
+        /// See [`crate::grad_input`].
+        fn grad_input(
+            arch: Arch,
+            problem: &Problem,
+            weight: &[Self],
+            grad_output: &[Self],
+        ) -> Vec<Self>;
+
+        /// See [`crate::grad_weight`].
+        fn grad_weight(
+            arch: Arch,
+            problem: &Problem,
+            input: &[Self],
+            grad_output: &[Self],
+        ) -> Vec<Self>;
+
+        /// See [`crate::grad_bias`].
+        fn grad_bias(problem: &Problem, grad_output: &[Self]) -> Vec<Self>;
     }
 }
 
@@ -111,6 +146,38 @@ macro_rules! number {
             fn pool() -> &'static crate::buffer::Pool<Self> {
                 static POOL: crate::buffer::Pool<$type> = crate::buffer::Pool::new();
                 &POOL
+            }
+
+            fn forward(
+                arch: pulp::Arch,
+                problem: &Problem,
+                input: &[Self],
+                weight: &[Self],
+                bias: Option<&[Self]>,
+            ) -> Vec<Self> {
+                dispatch::forward(arch, problem, input, weight, bias)
+            }
+
+            fn grad_input(
+                arch: pulp::Arch,
+                problem: &Problem,
+                weight: &[Self],
+                grad_output: &[Self],
+            ) -> Vec<Self> {
+                dispatch::grad_input(arch, problem, weight, grad_output)
+            }
+
+            fn grad_weight(
+                arch: pulp::Arch,
+                problem: &Problem,
+                input: &[Self],
+                grad_output: &[Self],
+            ) -> Vec<Self> {
+                dispatch::grad_weight(arch, problem, input, grad_output)
+            }
+
+            fn grad_bias(problem: &Problem, grad_output: &[Self]) -> Vec<Self> {
+                dispatch::grad_bias(problem, grad_output)
             }
         }
     };

@@ -122,6 +122,7 @@
 //! | file | what |
 //! |---|---|
 //! | `problem.rs` | the sizes, the only vocabulary for them |
+//! | `dispatch.rs` | checks a call and decides which computation it takes |
 //! | `plan.rs`, `class.rs` | which taps meet which values: phases, planes, shifts |
 //! | `pass.rs` | the forward pass and the gradient of the input, which are one computation |
 //! | `cut.rs`, `pack.rs` | how a pass is cut into parts, and the order of its weights |
@@ -144,6 +145,7 @@ mod class;
 mod copies;
 mod cut;
 mod direct;
+mod dispatch;
 mod dot;
 mod element;
 mod grad_weight;
@@ -165,17 +167,10 @@ mod draw;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 pub use pulp::Arch;
 
 pub use self::element::Element;
-use self::long_sum::pairwise_sum;
 pub use self::problem::{Axis, Problem};
-use self::threads::Threads;
-use self::tuning::{
-    FINITE_CHECK_VALUES, MAX_COPY_GROWTH, MAX_SCALAR_PRODUCT_CHANNELS, MIN_PLANNED_PRODUCTS,
-};
 
 /// The transposed convolution.
 ///
@@ -217,19 +212,7 @@ pub fn forward<T: Element>(
     weight: &[T],
     bias: Option<&[T]>,
 ) -> Vec<T> {
-    problem.check("input", &problem.input_shape(), input.len());
-    problem.check("weight", &problem.weight_shape(), weight.len());
-    if let Some(bias) = bias {
-        problem.check("bias", &[problem.c_out], bias.len());
-    }
-    let threads = Threads::worth(problem.products());
-    if is_plain(problem) || !is_finite(weight) {
-        direct::forward(threads, problem, input, weight, bias)
-    } else if wide_stride::suits_forward::<T>(arch, problem) {
-        wide_stride::forward(arch, threads, problem, input, weight, bias)
-    } else {
-        pass::forward(arch, threads, problem, input, weight, bias)
-    }
+    T::forward(arch, problem, input, weight, bias)
 }
 
 /// The gradient of the input.
@@ -266,20 +249,7 @@ pub fn grad_input<T: Element>(
     weight: &[T],
     grad_output: &[T],
 ) -> Vec<T> {
-    problem.check("weight", &problem.weight_shape(), weight.len());
-    problem.check(
-        "output's gradient",
-        &problem.output_shape(),
-        grad_output.len(),
-    );
-    let threads = Threads::worth(problem.products());
-    if is_plain(problem) || !is_finite(weight) {
-        direct::grad_input(threads, problem, weight, grad_output)
-    } else if wide_stride::suits_grad_input::<T>(arch, problem) {
-        wide_stride::grad_input(arch, threads, problem, weight, grad_output)
-    } else {
-        pass::grad_input(arch, threads, problem, weight, grad_output)
-    }
+    T::grad_input(arch, problem, weight, grad_output)
 }
 
 /// The gradient of the weight.
@@ -316,23 +286,7 @@ pub fn grad_weight<T: Element>(
     input: &[T],
     grad_output: &[T],
 ) -> Vec<T> {
-    problem.check("input", &problem.input_shape(), input.len());
-    problem.check(
-        "output's gradient",
-        &problem.output_shape(),
-        grad_output.len(),
-    );
-    let threads = Threads::worth(problem.products());
-    let scalar_products = problem.group_c_in() <= MAX_SCALAR_PRODUCT_CHANNELS;
-    // Scalar products pad both operands with zeros, the tiles only the output's gradient.
-    let finite = is_finite(input) && (!scalar_products || is_finite(grad_output));
-    if is_plain(problem) || !finite {
-        direct::grad_weight(threads, problem, input, grad_output)
-    } else if scalar_products {
-        scalar_products::grad_weight(arch, threads, problem, input, grad_output)
-    } else {
-        grad_weight::grad_weight(arch, threads, problem, input, grad_output)
-    }
+    T::grad_weight(arch, problem, input, grad_output)
 }
 
 /// The gradient of the bias: the sum of each channel's output gradient.
@@ -356,47 +310,5 @@ pub fn grad_weight<T: Element>(
 /// assert_eq!(grad_bias(&problem, &[1.0, 2.0, 3.0, 4.0]), [10.0]);
 /// ```
 pub fn grad_bias<T: Element>(problem: &Problem, grad_output: &[T]) -> Vec<T> {
-    problem.check(
-        "output's gradient",
-        &problem.output_shape(),
-        grad_output.len(),
-    );
-    let (c_out, plane) = (problem.c_out, problem.output_plane());
-    let mut grad = vec![T::default(); c_out];
-    let threads = Threads::worth(grad_output.len());
-    threads.each(grad.iter_mut().enumerate(), |(channel, grad)| {
-        let map_sum = |map: usize| {
-            let first = (map * c_out + channel) * plane;
-            pairwise_sum(&grad_output[first..][..plane])
-        };
-        let map_sums: Vec<T> = (0..problem.batch).map(map_sum).collect();
-        *grad = pairwise_sum(&map_sums);
-    });
-    grad
-}
-
-/// Whether plain loops are the better choice: for few products, and for taps so far apart that
-/// copies would be mostly zeros.
-fn is_plain(problem: &Problem) -> bool {
-    let growth = problem.axes.map(|axis| {
-        let cells = axis.input.max(axis.output / axis.stride);
-        1 + axis.extent() / axis.stride / cells
-    });
-    problem.products() <= MIN_PLANNED_PRODUCTS
-        || growth[0].saturating_mul(growth[1]) > MAX_COPY_GROWTH
-}
-
-/// Whether all values are finite. Copies are padded with zeros, and `0 * inf` would turn the padding
-/// into NaN.
-fn is_finite<T: Element>(values: &[T]) -> bool {
-    let finite = AtomicBool::new(true);
-    let threads = Threads::worth(4 * values.len());
-    threads.each(values.chunks(FINITE_CHECK_VALUES), |values| {
-        // Without an early end, the loop uses vectors.
-        let all = values
-            .iter()
-            .fold(true, |finite, value| finite & value.finite());
-        finite.fetch_and(all, Ordering::Relaxed);
-    });
-    finite.into_inner()
+    T::grad_bias(problem, grad_output)
 }

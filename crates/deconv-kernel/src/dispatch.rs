@@ -1,0 +1,133 @@
+//! Checks the slices, and decides which computation a call takes.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pulp::Arch;
+
+use crate::element::Element;
+use crate::long_sum::pairwise_sum;
+use crate::problem::Problem;
+use crate::threads::Threads;
+use crate::tuning::{
+    FINITE_CHECK_VALUES, MAX_COPY_GROWTH, MAX_SCALAR_PRODUCT_CHANNELS, MIN_PLANNED_PRODUCTS,
+};
+use crate::{direct, grad_weight as by_tiles, pass, scalar_products, wide_stride};
+
+/// See [`crate::forward`].
+pub(crate) fn forward<T: Element>(
+    arch: Arch,
+    problem: &Problem,
+    input: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+) -> Vec<T> {
+    problem.check("input", &problem.input_shape(), input.len());
+    problem.check("weight", &problem.weight_shape(), weight.len());
+    if let Some(bias) = bias {
+        problem.check("bias", &[problem.c_out], bias.len());
+    }
+    let threads = Threads::worth(problem.products());
+    if is_plain(problem) || !is_finite(weight) {
+        direct::forward(threads, problem, input, weight, bias)
+    } else if wide_stride::suits_forward::<T>(arch, problem) {
+        wide_stride::forward(arch, threads, problem, input, weight, bias)
+    } else {
+        pass::forward(arch, threads, problem, input, weight, bias)
+    }
+}
+
+/// See [`crate::grad_input`].
+pub(crate) fn grad_input<T: Element>(
+    arch: Arch,
+    problem: &Problem,
+    weight: &[T],
+    grad_output: &[T],
+) -> Vec<T> {
+    problem.check("weight", &problem.weight_shape(), weight.len());
+    problem.check(
+        "output's gradient",
+        &problem.output_shape(),
+        grad_output.len(),
+    );
+    let threads = Threads::worth(problem.products());
+    if is_plain(problem) || !is_finite(weight) {
+        direct::grad_input(threads, problem, weight, grad_output)
+    } else if wide_stride::suits_grad_input::<T>(arch, problem) {
+        wide_stride::grad_input(arch, threads, problem, weight, grad_output)
+    } else {
+        pass::grad_input(arch, threads, problem, weight, grad_output)
+    }
+}
+
+/// See [`crate::grad_weight`].
+pub(crate) fn grad_weight<T: Element>(
+    arch: Arch,
+    problem: &Problem,
+    input: &[T],
+    grad_output: &[T],
+) -> Vec<T> {
+    problem.check("input", &problem.input_shape(), input.len());
+    problem.check(
+        "output's gradient",
+        &problem.output_shape(),
+        grad_output.len(),
+    );
+    let threads = Threads::worth(problem.products());
+    let scalar_products = problem.group_c_in() <= MAX_SCALAR_PRODUCT_CHANNELS;
+    // Scalar products pad both operands with zeros, the tiles only the output's gradient.
+    let finite = is_finite(input) && (!scalar_products || is_finite(grad_output));
+    if is_plain(problem) || !finite {
+        direct::grad_weight(threads, problem, input, grad_output)
+    } else if scalar_products {
+        scalar_products::grad_weight(arch, threads, problem, input, grad_output)
+    } else {
+        by_tiles::grad_weight(arch, threads, problem, input, grad_output)
+    }
+}
+
+/// See [`crate::grad_bias`].
+pub(crate) fn grad_bias<T: Element>(problem: &Problem, grad_output: &[T]) -> Vec<T> {
+    problem.check(
+        "output's gradient",
+        &problem.output_shape(),
+        grad_output.len(),
+    );
+    let (c_out, plane) = (problem.c_out, problem.output_plane());
+    let mut grad = vec![T::default(); c_out];
+    let threads = Threads::worth(grad_output.len());
+    threads.each(grad.iter_mut().enumerate(), |(channel, grad)| {
+        let map_sum = |map: usize| {
+            let first = (map * c_out + channel) * plane;
+            pairwise_sum(&grad_output[first..][..plane])
+        };
+        let map_sums: Vec<T> = (0..problem.batch).map(map_sum).collect();
+        *grad = pairwise_sum(&map_sums);
+    });
+    grad
+}
+
+/// Whether plain loops are the better choice: for few products, and for taps so far apart that
+/// copies would be mostly zeros.
+fn is_plain(problem: &Problem) -> bool {
+    let growth = problem.axes.map(|axis| {
+        let cells = axis.input.max(axis.output / axis.stride);
+        1 + axis.extent() / axis.stride / cells
+    });
+    problem.products() <= MIN_PLANNED_PRODUCTS
+        || growth[0].saturating_mul(growth[1]) > MAX_COPY_GROWTH
+}
+
+/// Whether all values are finite. Copies are padded with zeros, and `0 * inf` would turn the padding
+/// into NaN.
+fn is_finite<T: Element>(values: &[T]) -> bool {
+    let finite = AtomicBool::new(true);
+    let threads = Threads::worth(4 * values.len());
+    threads.each(values.chunks(FINITE_CHECK_VALUES), |values| {
+        // Without an early end, the loop uses vectors.
+        let all = values
+            .iter()
+            .fold(true, |finite, value| finite & value.finite());
+        finite.fetch_and(all, Ordering::Relaxed);
+    });
+    finite.into_inner()
+}
