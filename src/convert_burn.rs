@@ -1,13 +1,14 @@
-//! Conversions from and to Burn's own layer, `burn::nn::conv::ConvTranspose2d`.
+//! Conversions from and to Burn's own layer, `burn::nn::conv::ConvTranspose2d`, and its config.
 
 use burn::module::Param;
-use burn::nn::conv::ConvTranspose2d;
+use burn::nn::Initializer;
+use burn::nn::conv::{ConvTranspose2d, ConvTranspose2dConfig};
 use burn::tensor::{Tensor, s};
 
 use crate::geometry::{check_parameters, with_the_crops_of};
 use crate::{
-    Axis, AxisGeometry, Deconv2dError, Deconv2dLayer, Deconv2dLayerConfig, Deconv2dOptions,
-    KernelLayout, Padding,
+    Axis, AxisGeometry, Deconv2dError, Deconv2dLayer, Deconv2dLayerConfig, Deconv2dOptions, Fan,
+    KernelLayout,
 };
 
 /// How many rows and columns to remove from the four sides of a map.
@@ -55,6 +56,88 @@ impl Crop {
     }
 }
 
+/// The config of a layer that computes what Burn's layer computes, and starts with values of the
+/// same distribution. So a model moves here by a change of type names.
+///
+/// Every option is carried over. `padding` of `[p_h, p_w]` becomes `Padding::Explicit(p_h, p_w, p_h,
+/// p_w)`. Parameters are checked by [`init`](Deconv2dLayerConfig::init), as always.
+///
+/// Two initializers differ. `Orthogonal` makes the rows of the weight orthogonal: Burn's weight has
+/// a row for each input channel, ours one for each output channel. Those that need a `fan_out`
+/// (`Xavier*`, and `Kaiming*` with `fan_out_only`) panic in Burn's layer, and work here.
+///
+/// # Example
+///
+/// ```
+/// use burn::nn::conv::ConvTranspose2dConfig;
+/// use burn_deconv::{Deconv2dLayerConfig, Padding};
+///
+/// let burns = ConvTranspose2dConfig::new([32, 16], [4, 4]).with_padding([1, 1]);
+/// let ours = Deconv2dLayerConfig::from(burns.clone());
+/// assert_eq!(ours.padding, Padding::Explicit(1, 1, 1, 1));
+/// assert_eq!(ours.stride, [1, 1]); // Burn's default, not ours
+///
+/// let again = ConvTranspose2dConfig::try_from(ours)?;
+/// assert_eq!(again.to_string(), burns.to_string());
+/// # Ok::<(), burn_deconv::Deconv2dError>(())
+/// ```
+impl From<ConvTranspose2dConfig> for Deconv2dLayerConfig {
+    fn from(burns: ConvTranspose2dConfig) -> Self {
+        Self::pytorch(
+            burns.channels,
+            burns.kernel_size,
+            burns.stride,
+            burns.padding,
+            burns.padding_out,
+        )
+        .with_dilation(burns.dilation)
+        .with_groups(burns.groups)
+        .with_bias(burns.bias)
+        .with_initializer(burns.initializer)
+    }
+}
+
+/// The way back. The `algorithm`, which changes no number, is dropped.
+///
+/// # Errors
+///
+/// [`Deconv2dError::NotSymmetric`] for a crop that Burn's layer cannot express;
+/// [`Deconv2dLayer::to_conv_transpose2d`] has the rule. [`Deconv2dError::BurnInitializer`] for an
+/// initializer that would give other values there. Also parameters that
+/// [`try_init`](Deconv2dLayerConfig::try_init) refuses.
+///
+/// # Example
+///
+/// ```
+/// use burn::nn::conv::ConvTranspose2dConfig;
+/// use burn_deconv::Deconv2dLayerConfig;
+///
+/// let burns = ConvTranspose2dConfig::try_from(Deconv2dLayerConfig::new([32, 16], [4, 4]))?;
+/// assert_eq!((burns.stride, burns.padding), ([2, 2], [1, 1]));
+///
+/// let error = ConvTranspose2dConfig::try_from(Deconv2dLayerConfig::new([32, 16], [4, 3]));
+/// assert!(error.unwrap_err().to_string().contains("at the end of the width axis"));
+/// # Ok::<(), burn_deconv::Deconv2dError>(())
+/// ```
+impl TryFrom<Deconv2dLayerConfig> for ConvTranspose2dConfig {
+    type Error = Deconv2dError;
+
+    fn try_from(ours: Deconv2dLayerConfig) -> Result<Self, Deconv2dError> {
+        let options = ours.options(None);
+        check_parameters(ours.channels, ours.kernel_size, &options)?;
+        let [height, width] = symmetric(ours.weight_shape(), &options)?;
+        check_initializer(&ours)?;
+        Ok(Self::new(ours.channels, ours.kernel_size)
+            .with_stride(ours.stride)
+            .with_dilation(ours.dilation)
+            .with_groups(ours.groups)
+            .with_padding([height.padding, width.padding])
+            .with_padding_out([height.padding_out, width.padding_out])
+            .with_bias(ours.bias)
+            .with_initializer(ours.initializer))
+    }
+}
+
 impl Deconv2dLayer {
     /// Converts a layer of Burn into one that computes the same.
     ///
@@ -88,14 +171,15 @@ impl Deconv2dLayer {
         let groups = conv.groups;
         let weight = KernelLayout::Burn.to_article(conv.weight.val(), groups)?;
         let [c_out, c_in_per_group, k_h, k_w] = weight.dims();
-        let [p_h, p_w] = conv.padding;
-        let config = Deconv2dLayerConfig::new([c_in_per_group * groups, c_out], [k_h, k_w])
+        let channels = [c_in_per_group * groups, c_out];
+        let config = ConvTranspose2dConfig::new(channels, [k_h, k_w])
             .with_stride(conv.stride)
             .with_dilation(conv.dilation)
             .with_groups(groups)
-            .with_padding(Padding::Explicit(p_h, p_w, p_h, p_w))
+            .with_padding(conv.padding)
             .with_padding_out(conv.padding_out)
             .with_bias(conv.bias.is_some());
+        let config = Deconv2dLayerConfig::from(config);
         check_parameters(config.channels, config.kernel_size, &config.options(None))?;
         check_bias(conv.bias.as_ref(), c_out)?;
         Ok(Self {
@@ -151,20 +235,7 @@ impl Deconv2dLayer {
     /// # Ok::<(), burn_deconv::Deconv2dError>(())
     /// ```
     pub fn to_conv_transpose2d(&self) -> Result<ConvTranspose2d, Deconv2dError> {
-        let options = self.config.options(None);
-        let geometry = with_the_crops_of(self.weight.dims(), &options)?;
-        for axis in [Axis::Height, Axis::Width] {
-            let crops = geometry.axes()[axis as usize];
-            let most = most(axis, &options);
-            if padding_out(crops, most).is_none() {
-                return Err(Deconv2dError::NotSymmetric {
-                    axis,
-                    begin: crops.crop_begin(),
-                    end: crops.crop_end(),
-                    most,
-                });
-            }
-        }
+        symmetric(self.weight.dims(), &self.config.options(None))?;
         self.to_conv_transpose2d_and_crop().map(|(conv, _)| conv)
     }
 
@@ -221,6 +292,51 @@ impl Deconv2dLayer {
         };
         Ok((conv, crop))
     }
+}
+
+/// What Burn's layer crops on each axis, if it can crop all.
+fn symmetric(weight: [usize; 4], options: &Deconv2dOptions) -> Result<[Split; 2], Deconv2dError> {
+    let geometry = with_the_crops_of(weight, options)?;
+    for axis in [Axis::Height, Axis::Width] {
+        let crops = geometry.axes()[axis as usize];
+        let most = most(axis, options);
+        if padding_out(crops, most).is_none() {
+            return Err(Deconv2dError::NotSymmetric {
+                axis,
+                begin: crops.crop_begin(),
+                end: crops.crop_end(),
+                most,
+            });
+        }
+    }
+    Ok([Axis::Height, Axis::Width]
+        .map(|axis| split(geometry.axes()[axis as usize], most(axis, options))))
+}
+
+/// Burn's layer gives its initializer no `fan_out`, and the `fan_in` of [`Fan::Burn`].
+fn check_initializer(config: &Deconv2dLayerConfig) -> Result<(), Deconv2dError> {
+    let same_values = match config.initializer {
+        Initializer::Constant { .. }
+        | Initializer::Ones
+        | Initializer::Zeros
+        | Initializer::Uniform { .. }
+        | Initializer::Normal { .. } => true,
+        Initializer::KaimingUniform { fan_out_only, .. }
+        | Initializer::KaimingNormal { fan_out_only, .. } => {
+            let burns = config.clone().with_fan(Fan::Burn);
+            !fan_out_only && config.fans()[0] == burns.fans()[0]
+        }
+        Initializer::XavierUniform { .. }
+        | Initializer::XavierNormal { .. }
+        | Initializer::Orthogonal { .. } => false,
+    };
+    if same_values {
+        return Ok(());
+    }
+    Err(Deconv2dError::BurnInitializer {
+        initializer: config.initializer.clone(),
+        fan: config.fan,
+    })
 }
 
 /// Burn's `padding_out` must be smaller than this.

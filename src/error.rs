@@ -4,10 +4,11 @@
 use core::fmt;
 use core::ops::RangeInclusive;
 
+use burn::nn::Initializer;
 use burn::tensor::{DType, GradientCheckpointingStrategy};
 use thiserror::Error;
 
-use crate::Padding;
+use crate::{Fan, Padding};
 
 /// One of the two spatial axes of an `[n, c, h, w]` tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,6 +177,18 @@ pub enum Deconv2dError {
         end: isize,
         /// The larger of stride and dilation. Burn's `padding_out` must be smaller.
         most: usize,
+    },
+    /// Burn's `ConvTranspose2dConfig` would start with other values.
+    #[error(
+        "Burn's ConvTranspose2d cannot start with the values of {initializer:?} and Fan::{fan:?}: it \
+         counts fan_in as Fan::Burn does, has no fan_out, and stores the weight as [in, out, ..]; \
+         choose another initializer, or initialize the layer and call to_conv_transpose2d"
+    )]
+    BurnInitializer {
+        /// The initializer.
+        initializer: Initializer,
+        /// How its fans are counted.
+        fan: Fan,
     },
     /// More than one group in a layout that has no groups.
     #[error("the layout {layout} has no groups: groups must be 1, got {groups}")]

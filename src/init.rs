@@ -13,6 +13,13 @@ use crate::{Axis, Deconv2dError, Deconv2dLayer, Deconv2dLayerConfig};
 ///
 /// Output channel `i` depends only on input channel `i`. `groups` does not change the output.
 ///
+/// This is bilinear upsampling that trains. The layer starts as an interpolation and learns a
+/// better kernel; with `set_require_grad(false)` on its weight it stays one, and gradients pass
+/// through it. Burn 0.22.1's own `Interpolate2d` differentiates `Linear` and `Cubic` on its backend
+/// Flex. On NdArray and on every CubeCL backend (CUDA, ROCm, wgpu, Metal, Vulkan), its backward pass
+/// has the nearest neighbour only, and panics with the others
+/// ([burn#3863](https://github.com/tracel-ai/burn/issues/3863)).
+///
 /// # Formula
 ///
 /// ```text

@@ -143,6 +143,78 @@ impl ModuleDisplay for Deconv2dLayer {
 }
 
 impl Deconv2dLayerConfig {
+    /// The config of PyTorch's `ConvTranspose2d`, with its arguments in its order.
+    ///
+    /// The size and the place of the output, and the distribution of the initial values, are
+    /// PyTorch's. `dilation`, `groups` and `bias` are [`with_dilation`](Self::with_dilation),
+    /// [`with_groups`](Self::with_groups) and [`with_bias`](Self::with_bias), with PyTorch's
+    /// defaults. Arguments are checked by [`init`](Self::init), which panics, or by
+    /// [`try_init`](Self::try_init), which returns an error.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn_deconv::Deconv2dLayerConfig;
+    ///
+    /// // ConvTranspose2d(64, 32, kernel_size=3, stride=2, padding=1, output_padding=1)
+    /// let config = Deconv2dLayerConfig::pytorch([64, 32], [3, 3], [2, 2], [1, 1], [1, 1]);
+    /// assert_eq!(config.output_size([8, 8])?, [16, 16]);
+    ///
+    /// // output_padding must be smaller than the stride or the dilation, as in PyTorch.
+    /// let config = Deconv2dLayerConfig::pytorch([64, 32], [3, 3], [2, 2], [1, 1], [2, 0]);
+    /// assert!(config.try_init(&Default::default()).is_err());
+    /// # Ok::<(), burn_deconv::Deconv2dError>(())
+    /// ```
+    pub fn pytorch(
+        channels: [usize; 2],
+        kernel_size: [usize; 2],
+        stride: [usize; 2],
+        padding: [usize; 2],
+        output_padding: [usize; 2],
+    ) -> Self {
+        let [p_h, p_w] = padding;
+        Self::new(channels, kernel_size)
+            .with_stride(stride)
+            .with_padding(Padding::Explicit(p_h, p_w, p_h, p_w))
+            .with_padding_out(output_padding)
+    }
+
+    /// The config of Keras' `Conv2DTranspose`, with its arguments in its order. `"same"` is
+    /// [`Padding::Same`], `"valid"` is [`Padding::Valid`].
+    ///
+    /// `channels` is `[in, filters]`: Keras reads the first number from the input. The size and the
+    /// place of the output are those of Keras. The initial values are not: Keras starts with
+    /// `glorot_uniform` and a bias of zero, this crate as PyTorch does. `dilation_rate` and
+    /// `use_bias` are [`with_dilation`](Self::with_dilation) and [`with_bias`](Self::with_bias);
+    /// `output_padding` is [`forward_to`](Deconv2dLayer::forward_to). Arguments are checked by
+    /// [`init`](Self::init), which panics, or by [`try_init`](Self::try_init), which returns an
+    /// error.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn_deconv::{Deconv2dLayerConfig, Padding};
+    ///
+    /// // On 64 channels: Conv2DTranspose(32, kernel_size=3, strides=2, padding="same")
+    /// let same = Deconv2dLayerConfig::keras([64, 32], [3, 3], [2, 2], Padding::Same);
+    /// assert_eq!(same.output_size([8, 8])?, [16, 16]);
+    ///
+    /// // Conv2DTranspose(32, kernel_size=3, strides=2)
+    /// let valid = Deconv2dLayerConfig::keras([64, 32], [3, 3], [2, 2], Padding::Valid);
+    /// assert_eq!(valid.output_size([8, 8])?, [17, 17]);
+    /// # Ok::<(), burn_deconv::Deconv2dError>(())
+    /// ```
+    pub fn keras(
+        channels: [usize; 2],
+        kernel_size: [usize; 2],
+        strides: [usize; 2],
+        padding: Padding,
+    ) -> Self {
+        Self::new(channels, kernel_size)
+            .with_stride(strides)
+            .with_padding(padding)
+    }
+
     /// Initializes a new [`Deconv2dLayer`]. As in all of Burn, the random values are made when a
     /// parameter is first used.
     ///

@@ -4,9 +4,10 @@
 mod common;
 
 use burn::module::Param;
+use burn::nn::Initializer;
 use burn::nn::conv::{ConvTranspose2d, ConvTranspose2dConfig};
 use burn::tensor::{DType, Device, Tensor};
-use burn_deconv::{Crop, Deconv2dError, Deconv2dLayer, Deconv2dLayerConfig, Padding};
+use burn_deconv::{Crop, Deconv2dError, Deconv2dLayer, Deconv2dLayerConfig, Fan, Padding};
 use common::{Draw, flat, tensor};
 
 on_every_backend!(burns_layers_become_ours, our_layers_become_burns);
@@ -66,6 +67,10 @@ fn burns_layers_become_ours(device: Device, dtype: DType) {
             channels: [c_in, c_out],
         };
         let ours = Deconv2dLayer::from_conv_transpose2d(&burns).unwrap();
+        let config = config_of(&burns);
+        assert_eq!(ours.config, Deconv2dLayerConfig::from(config.clone()));
+        let again = ConvTranspose2dConfig::try_from(ours.config.clone()).unwrap();
+        assert_eq!(again.to_string(), config.to_string());
         assert_eq!(ours.config.channels, burns.channels);
         assert_eq!(ours.config.kernel_size, burns.kernel_size);
         assert_eq!(ours.config.bias, bias);
@@ -81,6 +86,16 @@ fn burns_layers_become_ours(device: Device, dtype: DType) {
         assert_same(&ours.to_conv_transpose2d().unwrap(), &burns);
     }
     assert!(compared > 75, "{compared} layers with a legal output");
+}
+
+fn config_of(conv: &ConvTranspose2d) -> ConvTranspose2dConfig {
+    ConvTranspose2dConfig::new(conv.channels, conv.kernel_size)
+        .with_stride(conv.stride)
+        .with_dilation(conv.dilation)
+        .with_groups(conv.groups)
+        .with_padding(conv.padding)
+        .with_padding_out(conv.padding_out)
+        .with_bias(conv.bias.is_some())
 }
 
 fn assert_same(got: &ConvTranspose2d, expected: &ConvTranspose2d) {
@@ -133,6 +148,14 @@ fn our_layers_become_burns(device: Device, dtype: DType) {
 
         let uncropped = ours.to_conv_transpose2d();
         exact[usize::from(uncropped.is_ok())] += 1;
+        let converted = ConvTranspose2dConfig::try_from(config.clone());
+        assert_eq!(
+            converted.map(|config| config.to_string()),
+            uncropped
+                .as_ref()
+                .map(|conv| config_of(conv).to_string())
+                .map_err(Deconv2dError::clone),
+        );
         match &uncropped {
             Ok(uncropped) => {
                 assert_eq!(crop, Crop::default());
@@ -286,5 +309,86 @@ fn layers_of_burns_that_ours_cannot_be() {
     assert_eq!(
         error(&burns),
         "the bias must have one value for each of the 12 output channels, got 6"
+    );
+}
+
+/// Burn's layer starts with the same distribution, or the config is not converted.
+#[test]
+fn initializers() {
+    let ours = |initializer: &Initializer, fan| {
+        Deconv2dLayerConfig::pytorch([4, 6], [4, 4], [2, 2], [1, 1], [0, 0])
+            .with_initializer(initializer.clone())
+            .with_fan(fan)
+    };
+    let gain = 2.0;
+    for (initializer, converts) in [
+        (Initializer::Constant { value: 3.0 }, [true, true]),
+        (
+            Initializer::Normal {
+                mean: 0.0,
+                std: 0.02,
+            },
+            [true, true],
+        ),
+        (
+            Initializer::KaimingNormal {
+                gain,
+                fan_out_only: false,
+            },
+            [true, false],
+        ),
+        (
+            Initializer::KaimingUniform {
+                gain,
+                fan_out_only: true,
+            },
+            [false, false],
+        ),
+        (Initializer::XavierUniform { gain }, [false, false]),
+        (Initializer::Orthogonal { gain }, [false, false]),
+    ] {
+        let burns = ConvTranspose2dConfig::new([4, 6], [4, 4])
+            .with_stride([2, 2])
+            .with_padding([1, 1])
+            .with_initializer(initializer.clone());
+        assert_eq!(
+            Deconv2dLayerConfig::from(burns.clone()),
+            ours(&initializer, Fan::Burn)
+        );
+        for (fan, converts) in [Fan::Burn, Fan::Taps].into_iter().zip(converts) {
+            match ConvTranspose2dConfig::try_from(ours(&initializer, fan)) {
+                Ok(got) => assert_eq!((got.to_string(), true), (burns.to_string(), converts)),
+                Err(error) => {
+                    let initializer = initializer.clone();
+                    let expected = Deconv2dError::BurnInitializer { initializer, fan };
+                    assert_eq!((error, false), (expected, converts));
+                }
+            }
+        }
+    }
+    // 16 channels in and 4 out at stride [2, 2]: both ways to count give the same fan_in.
+    let square = Deconv2dLayerConfig::new([16, 4], [4, 4]).with_fan(Fan::Taps);
+    assert!(ConvTranspose2dConfig::try_from(square).is_ok());
+}
+
+#[test]
+fn a_config_of_wrong_parameters_is_not_converted() {
+    let ours = Deconv2dLayerConfig::new([4, 6], [3, 3]).with_groups(4);
+    let error = ours.try_init(&Device::default()).unwrap_err();
+    assert_eq!(ConvTranspose2dConfig::try_from(ours).unwrap_err(), error);
+}
+
+#[test]
+fn the_message_of_an_initializer_that_burn_does_not_have() {
+    let ours = Deconv2dLayerConfig::new([4, 6], [4, 4])
+        .with_initializer(Initializer::XavierNormal { gain: 1.0 });
+    assert_eq!(
+        ConvTranspose2dConfig::try_from(ours)
+            .unwrap_err()
+            .to_string(),
+        "Burn's ConvTranspose2d cannot start with the values of XavierNormal { gain: 1.0 } and \
+         Fan::Burn: it counts fan_in as Fan::Burn does, has no fan_out, and stores the weight as \
+         [in, out, ..]; choose another initializer, or initialize the layer and call \
+         to_conv_transpose2d"
     );
 }
