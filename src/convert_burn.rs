@@ -202,9 +202,9 @@ impl Deconv2dLayer {
     /// b - max(s, d) < e <= b
     /// ```
     ///
-    /// [`Padding::Valid`] always has this. [`Padding::Same`] has it if `k < s` or `k - s` is even
-    /// (with a dilation, read `(k - 1) * d + 1` for `k`). [`Padding::SameLower`] also has it if `s`
-    /// or `d` is more than 1.
+    /// [`Valid`](crate::Padding::Valid) always has this. [`Same`](crate::Padding::Same) has it if
+    /// `k < s` or `k - s` is even (with a dilation, read `(k - 1) * d + 1` for `k`).
+    /// [`SameLower`](crate::Padding::SameLower) also has it if `s` or `d` is more than 1.
     ///
     /// # Errors
     ///
