@@ -12,7 +12,7 @@ use burn::tensor::TensorData;
 use zip::ZipArchive;
 
 use crate::panic::caught;
-use crate::{WeightsError, keras, pytorch};
+use crate::{Misfit, WeightsError, keras, pytorch};
 
 /// The formats that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(crate) enum Container {
     PyTorch,
     /// safetensors.
     Safetensors,
-    /// `.weights.h5`.
+    /// `.weights.h5`, and Keras 2's `.h5`.
     Hdf5,
     /// `.keras`: an archive with an HDF5 file in it.
     KerasArchive,
@@ -58,6 +58,17 @@ impl Entry {
 pub(crate) struct Unsupported {
     pub(crate) found: Cow<'static, str>,
     pub(crate) way_out: &'static str,
+}
+
+impl Unsupported {
+    /// What is wrong with the parameter `tensor`.
+    pub(crate) fn of(self, tensor: String) -> Misfit {
+        Misfit::Unsupported {
+            tensor,
+            found: self.found.into_owned(),
+            way_out: self.way_out,
+        }
+    }
 }
 
 /// What a reader meets in a file of the right kind.

@@ -111,8 +111,8 @@ impl WeightsFile {
         Self::new(Framework::PyTorch, path)
     }
 
-    /// A file of Keras 3: `.weights.h5` of `model.save_weights`, or `.keras` of `model.save`; or
-    /// safetensors with names such as `up.kernel`.
+    /// A file of Keras: `.weights.h5` of `model.save_weights` or `.keras` of `model.save`; `.h5` of
+    /// Keras 2, of either call; or safetensors with names such as `up.kernel`.
     ///
     /// # Example
     ///

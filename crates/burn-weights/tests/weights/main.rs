@@ -4,6 +4,7 @@
 #[path = "../../examples/import.rs"]
 #[allow(dead_code)] // its `main`
 mod import;
+mod keras2;
 mod layers;
 mod misfits;
 mod models;
