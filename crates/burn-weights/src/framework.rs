@@ -54,7 +54,11 @@ impl Framework {
                 "a Burn checkpoint (.bpk), or safetensors",
             ),
         };
-        Accepted { containers, name }
+        Accepted {
+            containers,
+            with_index: self != Self::Burn,
+            name,
+        }
     }
 
     /// Whether names in its files leave out the variants of enums, as all but Burn's do.

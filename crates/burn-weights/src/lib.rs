@@ -14,6 +14,7 @@
 //!     pytorch.rs        .pt: what pytorch-reader passes over; pickle.rs looks at the opcodes
 //!     keras.rs          .h5: the tree of layers; keras2.rs has the older tree, hdf5.rs limits
 //!                       and data types
+//!     index.rs          several files, and tied weights
 //!   names.rs          the file's names become the model's paths
 //!   fit.rs            which tensor belongs to which parameter; reads the values
 //!     framework.rs      layouts, names and files of each framework; keras_layers.rs has Keras'
@@ -87,6 +88,7 @@ mod file;
 mod fit;
 mod framework;
 mod hdf5;
+mod index;
 mod keras;
 mod keras2;
 mod keras_layers;

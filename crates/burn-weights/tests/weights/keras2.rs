@@ -33,7 +33,7 @@ fn keras_2_model_and_weights() {
     }
 }
 
-/// A model within the model has the name of its class in Keras 3's files.
+/// In one file, and in two. A model within the model has the name of its class in Keras 3's files.
 #[test]
 fn keras_3_weights() {
     let file = WeightsFile::keras(fixture("keras_upscaler.weights.h5"));

@@ -11,7 +11,9 @@ mod models;
 mod names;
 mod outputs;
 mod saving;
+mod shards;
 mod unsupported;
+mod wrapped;
 mod wrong_files;
 
 use std::collections::BTreeMap;
