@@ -67,7 +67,8 @@
 //! ```
 //!
 //! bytes beside the model, whatever the file claims to contain; `model` is the size of the model's
-//! parameters, `file` the size of the file. Usually it is the model once more and twice its largest
+//! parameters, `file` the size of the file (of an index, with all files that it lists; then the 2 MiB
+//! count for each). Usually it is the model once more and twice its largest
 //! parameter: the values are read for one parameter after the other, in the file's data type (f64
 //! is twice f32), converted, and kept until all are there. The 32 is for files that hold little but
 //! names, and for archives that somebody compressed: a `.keras` archive's weights are unpacked in
