@@ -2,72 +2,17 @@
 //!
 //! `cargo test --test memory -- --nocapture` prints what was measured.
 
-// An allocator needs it.
-#![allow(unsafe_code)]
-
+#[path = "common/allocator.rs"]
+mod allocator;
 mod common;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use allocator::{held, peak_of};
 use burn::tensor::{Device, Tensor};
 use burn_deconv::{Algorithm, Deconv2dOptions};
 use common::table::TABLE;
 use common::{Case, ours};
-
-/// The system's allocator, counting the bytes that the process holds.
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-/// The most bytes held since [`peak_of`] began.
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-fn count(allocated: *mut u8, size: usize) -> *mut u8 {
-    if !allocated.is_null() {
-        PEAK.fetch_max(HELD.fetch_add(size, Relaxed) + size, Relaxed);
-    }
-    allocated
-}
-
-// SAFETY: every method hands its arguments to `System`'s, which keeps the trait's contract, and
-// returns what that returned; counting neither allocates nor panics.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's obligations are the same.
-        count(unsafe { System.alloc(layout) }, layout.size())
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's obligations are the same.
-        count(unsafe { System.alloc_zeroed(layout) }, layout.size())
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's obligations are the same; the block came from `System`.
-        unsafe { System.dealloc(pointer, layout) };
-        HELD.fetch_sub(layout.size(), Relaxed);
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller's obligations are the same; the block came from `System`.
-        let moved = count(unsafe { System.realloc(pointer, layout, size) }, size);
-        if !moved.is_null() {
-            HELD.fetch_sub(layout.size(), Relaxed);
-        }
-        moved
-    }
-}
-
-/// The most bytes that were held at once while `f` ran.
-fn peak_of<R>(f: impl FnOnce() -> R) -> (R, usize) {
-    PEAK.store(HELD.load(Relaxed), Relaxed);
-    let result = f();
-    (result, PEAK.load(Relaxed))
-}
 
 const F32: usize = size_of::<f32>();
 
@@ -117,7 +62,7 @@ fn bytes(shape: [usize; 4]) -> usize {
 /// buffers of the first one, which count as held.
 fn check(name: &str, case: &Case, threads: usize) {
     let device = Device::flex().autodiff();
-    let none = HELD.load(Relaxed);
+    let none = held();
     // Memory does not depend on the values.
     let input = Tensor::<4>::ones(case.input, &device).require_grad();
     let weight = Tensor::<4>::ones(case.weight, &device).require_grad();
@@ -134,7 +79,7 @@ fn check(name: &str, case: &Case, threads: usize) {
         let (gradients, peak) = peak_of(|| output.backward());
         let backward = peak - none - 2 * (parameters + output_bytes);
         drop((output, gradients));
-        let kept = HELD.load(Relaxed) - none - parameters;
+        let kept = held() - none - parameters;
 
         let forward_bound = if call == "first" {
             forward_bound

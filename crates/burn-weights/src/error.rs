@@ -258,7 +258,7 @@ impl fmt::Display for Plain<'_> {
     }
 }
 
-/// What the file writes before a missing name, as `module` of PyTorch's `DataParallel`.
+/// What the file writes before a missing name, as `model_state_dict` of a PyTorch checkpoint.
 fn prefix<'a>(missing: &[String], unused: &'a [String]) -> Option<&'a str> {
     let before = |name: &String| {
         let ends = |other: &'a String| other.strip_suffix(name.as_str())?.strip_suffix('.');

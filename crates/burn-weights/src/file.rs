@@ -12,7 +12,7 @@ use burn::tensor::TensorData;
 use zip::ZipArchive;
 
 use crate::panic::caught;
-use crate::{WeightsError, keras, pytorch};
+use crate::{Misfit, WeightsError, index, keras, pytorch};
 
 /// The formats that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,18 +21,22 @@ pub(crate) enum Container {
     PyTorch,
     /// safetensors.
     Safetensors,
-    /// `.weights.h5`.
+    /// `.weights.h5`, and Keras 2's `.h5`.
     Hdf5,
     /// `.keras`: an archive with an HDF5 file in it.
     KerasArchive,
     /// `.bpk`.
     Burnpack,
+    /// JSON that lists the files of the weights.
+    Index,
 }
 
 /// What a framework writes.
 #[derive(Clone, Copy)]
 pub(crate) struct Accepted {
     pub(crate) containers: &'static [Container],
+    /// Whether an index of several such files will do.
+    pub(crate) with_index: bool,
     /// What errors call them.
     pub(crate) name: &'static str,
 }
@@ -60,6 +64,17 @@ pub(crate) struct Unsupported {
     pub(crate) way_out: &'static str,
 }
 
+impl Unsupported {
+    /// What is wrong with the parameter `tensor`.
+    pub(crate) fn of(self, tensor: String) -> Misfit {
+        Misfit::Unsupported {
+            tensor,
+            found: self.found.into_owned(),
+            way_out: self.way_out,
+        }
+    }
+}
+
 /// What a reader meets in a file of the right kind.
 pub(crate) enum Problem {
     /// The system cannot read the file.
@@ -68,6 +83,22 @@ pub(crate) enum Problem {
     Corrupt(String),
     /// `found` completes "it ..".
     Unsupported(Unsupported),
+}
+
+impl Problem {
+    /// The error about the file at `path`, which claims to be `kind`.
+    fn of(self, path: &Path, kind: &'static str) -> WeightsError {
+        let path = path.to_path_buf();
+        match self {
+            Self::Read(source) => WeightsError::Read { path, source },
+            Self::Corrupt(cause) => WeightsError::Corrupt { path, kind, cause },
+            Self::Unsupported(Unsupported { found, way_out }) => WeightsError::Unsupported {
+                path,
+                found: found.into_owned(),
+                way_out,
+            },
+        }
+    }
 }
 
 pub(crate) fn corrupt(error: impl ToString) -> Problem {
@@ -101,31 +132,51 @@ pub(crate) fn read_tensors(path: &Path, accepted: Accepted) -> Result<Vec<Entry>
         found,
         expected: accepted.name,
     };
+    if path.join("saved_model.pb").is_file() {
+        return Err(WeightsError::Unsupported {
+            path: path.to_path_buf(),
+            found: "is a SavedModel of TensorFlow".to_string(),
+            way_out: "load it in Python with tf_keras.models.load_model and write it with \
+                      model.save(\"NAME.h5\")",
+        });
+    }
     // Before it is opened: to open a pipe is to wait for its other end.
     if let Some(found) = other_than_regular(&fs::metadata(path).map_err(unreadable)?) {
         return Err(wrong_kind(found));
     }
     let (container, kind) = recognise(path).map_err(unreadable)?;
-    let is_accepted = |container: &Container| accepted.containers.contains(container);
+    let is_accepted = |container: &Container| match container {
+        Container::Index => accepted.with_index,
+        container => accepted.containers.contains(container),
+    };
     let Some(container) = container.filter(is_accepted) else {
         return Err(wrong_kind(kind));
     };
 
+    if container == Container::Index {
+        let shards = index::shards(path).map_err(|problem| problem.of(path, kind))?;
+        return read_shards(path, accepted, shards);
+    }
     let read = caught(|| read_container(path, container));
     let read = read.unwrap_or_else(|panic| Err(corrupt(reader_panicked(&panic))));
-    read.map_err(|problem| match problem {
-        Problem::Read(source) => unreadable(source),
-        Problem::Corrupt(cause) => WeightsError::Corrupt {
-            path: path.to_path_buf(),
-            kind,
-            cause,
-        },
-        Problem::Unsupported(Unsupported { found, way_out }) => WeightsError::Unsupported {
-            path: path.to_path_buf(),
-            found: found.into_owned(),
-            way_out,
-        },
-    })
+    read.map_err(|problem| problem.of(path, kind))
+}
+
+/// All tensors of the files `shards`, which are in the folder of their index. A shard is no index.
+fn read_shards(
+    index: &Path,
+    accepted: Accepted,
+    shards: Vec<String>,
+) -> Result<Vec<Entry>, WeightsError> {
+    let mut entries = vec![];
+    for shard in shards {
+        let accepted = Accepted {
+            with_index: false,
+            ..accepted
+        };
+        entries.extend(read_tensors(&index.with_file_name(shard), accepted)?);
+    }
+    Ok(entries)
 }
 
 /// What a file is, if it is not a regular file.
@@ -145,7 +196,14 @@ fn read_container(path: &Path, container: Container) -> Result<Vec<Entry>, Probl
         Container::Safetensors => {
             let mut store = SafetensorsStore::from_file(path);
             let tensors = store.get_all_tensors().map_err(safetensors_problem)?;
-            Ok(tensors.values().cloned().map(Entry::of).collect())
+            let tied = index::tied(path)?.into_iter().filter_map(|(name, other)| {
+                let mut tensor = tensors.get(&other)?.clone();
+                tensor.name = name;
+                Some(tensor)
+            });
+            let tied = tied.filter(|tensor| !tensors.contains_key(&tensor.name));
+            let tensors = tensors.values().cloned().chain(tied);
+            Ok(tensors.map(Entry::of).collect())
         }
         Container::Hdf5 => keras::read_tensors(File::open(path)?),
         Container::KerasArchive => {
@@ -158,6 +216,7 @@ fn read_container(path: &Path, container: Container) -> Result<Vec<Entry>, Probl
             let tensors = reader.into_tensors().map_err(corrupt)?;
             Ok(tensors.into_iter().map(Entry::of).collect())
         }
+        Container::Index => Ok(vec![]), // its shards are containers
     }
 }
 
@@ -252,6 +311,9 @@ fn recognise(path: &Path) -> io::Result<(Option<Container>, &'static str)> {
         [0x89, b'P', b'N', b'G', ..] => (None, "a PNG image"),
         [0xff, 0xd8, 0xff, ..] => (None, "a JPEG image"),
         [0x1f, 0x8b, ..] => (None, "a gzip archive"),
+        text if is_text(text) && text.trim_ascii_start().starts_with(b"{") => {
+            (Some(Container::Index), "a JSON file")
+        }
         text if is_text(text) => (None, "a text file"),
         _ => (None, "a file of an unknown kind"),
     })

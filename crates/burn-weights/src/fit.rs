@@ -11,7 +11,7 @@ use burn_deconv::KernelLayout;
 
 use crate::Misfit;
 use crate::adapter::{Deconv2dAdapter, Kernels};
-use crate::file::{Unsupported, read_data};
+use crate::file::read_data;
 use crate::framework::Framework;
 use crate::names::Named;
 
@@ -116,16 +116,23 @@ impl Fit {
         if self.tensors.contains_key(&path) {
             return Some(path);
         }
-        let in_layer = |param: &str| match layer {
-            [] => param.to_string(),
-            layer => format!("{}.{param}", layer.join(".")),
-        };
+        let in_layer =
+            |layer: &[String], name: &str| [layer, &[name.to_string()]].concat().join(".");
         let is_there = |name: &String| self.tensors.contains_key(name);
-        let numbered = (0..)
-            .take_while(|number| is_there(&in_layer(&number.to_string())))
-            .count();
-        let other = self.framework.param_name(self.module()?, param, numbered)?;
-        Some(in_layer(&other)).filter(is_there)
+        let numbered = |layer: &[String]| {
+            let mut names = (0..).map(|number: usize| in_layer(layer, &number.to_string()));
+            names.position(|name| !is_there(&name)).unwrap_or(0)
+        };
+        let module = self.module()?;
+        let names = self.framework.param_names(module, param, numbered(layer));
+        let mut names = names.iter().map(|name| in_layer(layer, name));
+        if let Some(name) = names.find(is_there) {
+            return Some(name);
+        }
+        let (part, around) = layer.split_last()?;
+        let framework = self.framework;
+        let name = framework.part_name(module, part, param, numbered(around))?;
+        Some(in_layer(around, name)).filter(is_there)
     }
 
     fn take(&mut self, expected: Shape, kind: Kind, device: Device) {
@@ -141,11 +148,7 @@ impl Fit {
                 Ok(fitting) => self.fitting.push(fitting),
                 Err(misfit) => self.misfits.push(misfit),
             },
-            Err(Unsupported { found, way_out }) => self.misfits.push(Misfit::Unsupported {
-                tensor: path,
-                found: found.into_owned(),
-                way_out,
-            }),
+            Err(problem) => self.misfits.push(problem.of(path)),
         }
     }
 
@@ -161,6 +164,10 @@ impl Fit {
         let stored = tensor.shape.to_vec();
         tensor.name = path.clone();
         let context = ModuleContext::new(&self.containers);
+        if let Some(module) = context.module_type() {
+            let reshaped = self.framework.reshaped(module, tensor, &expected);
+            tensor = reshaped.map_err(|problem| problem.of(path.clone()))?;
+        }
         let tensor = self.adapter.adapt(tensor, context);
         if tensor.shape != expected {
             let misfit = self.kernel_misfit(&path, &expected, stored);

@@ -6,14 +6,15 @@ use burn::tensor::{DType, TensorData};
 use burn_deconv::{Deconv2dError, KernelLayout};
 
 use crate::adapter::{Deconv2dAdapter, LAYER, converted};
-use crate::file::{Accepted, Container};
+use crate::file::{Accepted, Container, Unsupported};
+use crate::keras_layers;
 
 /// Who wrote a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framework {
     /// PyTorch.
     PyTorch,
-    /// Keras 3.
+    /// Keras, 2 and 3.
     Keras,
     /// Flax.
     Flax,
@@ -45,7 +46,7 @@ impl Framework {
                     Container::KerasArchive,
                     Container::Safetensors,
                 ],
-                "a Keras 3 file (.weights.h5, .keras), or safetensors",
+                "a Keras file (.weights.h5, .h5, .keras), or safetensors",
             ),
             Self::Flax => (&[Container::Safetensors], "safetensors"),
             Self::Burn => (
@@ -53,7 +54,11 @@ impl Framework {
                 "a Burn checkpoint (.bpk), or safetensors",
             ),
         };
-        Accepted { containers, name }
+        Accepted {
+            containers,
+            with_index: self != Self::Burn,
+            name,
+        }
     }
 
     /// Whether names in its files leave out the variants of enums, as all but Burn's do.
@@ -85,56 +90,67 @@ impl Framework {
         }
     }
 
-    /// The framework's name of the parameter `param` of a Burn module, if it is another name.
-    /// `numbered` is how many numbered tensors the file has for the module: Keras' HDF5 files have
-    /// numbers in place of names.
-    pub(crate) fn param_name(self, module: &str, param: &str, numbered: usize) -> Option<String> {
+    /// The framework's names of the parameter `param` of a Burn module, if there are others.
+    /// `numbered` is how many numbered tensors the file has for the module: Keras 3's HDF5 files
+    /// have numbers in place of names.
+    pub(crate) fn param_names(self, module: &str, param: &str, numbered: usize) -> Vec<String> {
         match self {
-            Self::PyTorch => PyTorchToBurnAdapter.get_alternative_param_name(param, module),
-            Self::Keras if numbered > 0 => {
-                let order = keras_order(module, numbered);
-                let number = order.iter().position(|&name| name == param)?;
-                Some(number.to_string())
+            Self::PyTorch if module == PRELU => vec!["weight".to_string()],
+            Self::PyTorch => {
+                let name = PyTorchToBurnAdapter.get_alternative_param_name(param, module);
+                name.into_iter().collect()
             }
-            Self::Keras => keras_name(module, param).map(str::to_string),
-            Self::Flax => flax_name(module, param).map(str::to_string),
-            Self::Burn => None,
+            Self::Keras => keras_layers::names(module, param, numbered),
+            Self::Flax => flax_name(module, param)
+                .into_iter()
+                .map(str::to_string)
+                .collect(),
+            Self::Burn => vec![],
+        }
+    }
+
+    /// The name of the parameter `param` of the module in the field `part`, among the tensors of
+    /// the layer that has the field: a layer of the framework may be two modules of Burn.
+    pub(crate) fn part_name(
+        self,
+        module: &str,
+        part: &str,
+        param: &str,
+        numbered: usize,
+    ) -> Option<&'static str> {
+        if self == Self::Keras && is_convolution(module) {
+            keras_layers::separable_name(part, param, numbered)
+        } else {
+            None
+        }
+    }
+
+    /// The tensor in a shape of which [`adapter`](Self::adapter) makes `expected`, if there is one.
+    pub(crate) fn reshaped(
+        self,
+        module: &str,
+        tensor: StoredTensor,
+        expected: &[usize],
+    ) -> Result<StoredTensor, Unsupported> {
+        if self == Self::Keras {
+            keras_layers::reshaped(module, tensor, expected)
+        } else {
+            Ok(tensor)
         }
     }
 }
 
+/// What burn-store calls Burn's `PRelu`.
+pub(crate) const PRELU: &str = "Struct:PRelu";
+
 /// The modules of Burn whose weights have the same axes in Keras and Flax, perhaps in another order;
 /// [`ChannelsLastAdapter`] changes it.
-fn has_kernel(module: &str) -> bool {
+pub(crate) fn has_kernel(module: &str) -> bool {
     module == LAYER || module == "Struct:Linear" || is_convolution(module)
 }
 
-fn is_convolution(module: &str) -> bool {
+pub(crate) fn is_convolution(module: &str) -> bool {
     matches!(module, "Struct:Conv1d" | "Struct:Conv2d" | "Struct:Conv3d")
-}
-
-/// The order in which Keras numbers the `count` variables of a layer. Empty if the count does not
-/// say which they are: a batch norm of three has no scale, or no centre.
-fn keras_order(module: &str, count: usize) -> &'static [&'static str] {
-    match (module, count) {
-        ("Struct:BatchNorm", 4) => &["gamma", "beta", "running_mean", "running_var"],
-        ("Struct:BatchNorm", 2) => &["running_mean", "running_var"],
-        ("Struct:LayerNorm" | "Struct:GroupNorm", 2) => &["gamma", "beta"],
-        ("Struct:RmsNorm", 1) => &["gamma"],
-        ("Struct:Embedding", 1) => &["weight"],
-        (module, 1 | 2) if has_kernel(module) => &["weight", "bias"],
-        _ => &[],
-    }
-}
-
-fn keras_name(module: &str, param: &str) -> Option<&'static str> {
-    match (module, param) {
-        ("Struct:BatchNorm", "running_mean") => Some("moving_mean"),
-        ("Struct:BatchNorm", "running_var") => Some("moving_variance"),
-        ("Struct:Embedding", "weight") => Some("embeddings"),
-        (module, "weight") if has_kernel(module) => Some("kernel"),
-        _ => None,
-    }
 }
 
 fn flax_name(module: &str, param: &str) -> Option<&'static str> {

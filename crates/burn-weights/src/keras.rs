@@ -1,4 +1,5 @@
-//! Keras' HDF5 files: a tree of groups, as the model is a tree of layers.
+//! Keras' HDF5 files: a tree of groups, as the model is a tree of layers. This is Keras 3's tree;
+//! [`keras2`](crate::keras2) has that of Keras 2.
 //!
 //! Names and shapes are read first. A variable's values are read when the model has a parameter of
 //! that name and shape, and then once.
@@ -13,6 +14,7 @@ use hdf5_pure::{Dataset, Datatype, Error, File, FormatError, Group};
 
 use crate::file::{Entry, Problem, Unsupported, corrupt, unsupported};
 use crate::hdf5::{Allowance, Limited, dtype};
+use crate::keras2;
 
 /// No model is nested deeper.
 const MOST_LEVELS: usize = 64;
@@ -33,9 +35,9 @@ const MOST_ALLOWANCE: u64 = 64 << 20;
 /// decompressed at a time.
 const LARGEST_PADDED_CHUNK: u64 = 1 << 20;
 
-/// The tensors of a Keras 3 file, without those of the optimizer.
+/// The tensors of a Keras file, without those of the optimizer.
 ///
-/// A layer is a group that contains a group `vars`, and its variables are numbered: `vars/0` is the
+/// In Keras 3 a layer is a group that contains a group `vars`, and its variables are numbered: `vars/0` is the
 /// kernel of most layers. The layers of a `Sequential` or functional model are in a group `layers`,
 /// and the layers of a list are in a group of the attribute's name; there, a layer's group is named
 /// after its class, `conv2d_transpose_1`, and the layer's own name is an attribute of its `vars`.
@@ -63,7 +65,7 @@ pub(crate) fn read_tensors(
 }
 
 /// What to say of an error of the reader.
-fn problem(error: Error) -> Problem {
+pub(crate) fn problem(error: Error) -> Problem {
     match error {
         // HDF5's address of nothing.
         Error::Format(FormatError::OffsetOverflow {
@@ -92,7 +94,7 @@ fn too_many_links() -> Problem {
 }
 
 /// What was found so far, and how much more a file may have.
-struct Walk {
+pub(crate) struct Walk {
     links_left: usize,
     /// In all names.
     bytes_left: u64,
@@ -110,14 +112,9 @@ impl Walk {
 
     fn root(mut self, root: &Group) -> Result<Vec<Entry>, Problem> {
         let groups: Vec<(String, Group)> = root.iter_groups().map_err(problem)?.collect();
-        let is_legacy = |name: &str| name == "model_weights" || name == "top_level_model_weights";
-        if groups.iter().any(|(name, _)| is_legacy(name))
-            || root.attrs().map_err(problem)?.contains_key("layer_names")
-        {
-            return Err(unsupported(
-                "has the HDF5 layout of Keras 2",
-                "load it in Keras 3 and write it anew with model.save_weights(\"NAME.weights.h5\")",
-            ));
+        if let Some(model) = keras2::model(root, &groups)? {
+            self.keras_2(model)?;
+            return Ok(self.entries);
         }
         for (name, group) in groups {
             match name.as_str() {
@@ -132,12 +129,7 @@ impl Walk {
 
     /// Looks at the members of the group at the path `path`.
     fn group(&mut self, group: &Group, path: &[String]) -> Result<(), Problem> {
-        if path.len() > MOST_LEVELS {
-            return Err(unsupported(
-                "has groups within groups, more than 64 levels deep",
-                "write it anew with model.save_weights in Keras 3",
-            ));
-        }
+        check_depth(path)?;
         let members: Vec<(String, Group)> = group.iter_groups().map_err(problem)?.collect();
         self.count(members.len())?;
         let is_layer = members.iter().any(|(name, _)| name == "vars");
@@ -162,32 +154,50 @@ impl Walk {
 
     /// Looks at the variables of the layer at the path `path`.
     fn vars(&mut self, vars: Group, path: &str) -> Result<(), Problem> {
-        let numbers = vars.datasets().map_err(problem)?;
-        self.count(numbers.len())?;
-        if numbers.len() > MOST_VARIABLES {
+        self.variables(vars, |number| match path {
+            "" => number.to_string(),
+            path => format!("{path}.{number}"),
+        })
+    }
+
+    /// Looks at the variables in a group; `name` makes an entry's name of that in the group.
+    pub(crate) fn variables(
+        &mut self,
+        group: Group,
+        name: impl Fn(&str) -> String,
+    ) -> Result<(), Problem> {
+        let keys = group.datasets().map_err(problem)?;
+        self.count(keys.len())?;
+        if keys.len() > MOST_VARIABLES {
             return Err(too_many_links());
         }
-        let vars = Arc::new(vars);
-        for number in numbers {
-            let name = if path.is_empty() {
-                number.clone()
-            } else {
-                format!("{path}.{number}")
-            };
+        let group = Arc::new(group);
+        for key in keys {
+            let name = name(&key);
             let left = self.bytes_left.checked_sub(name.len() as u64);
             self.bytes_left = left.ok_or_else(too_many_links)?;
-            let dataset = vars.dataset(&number).map_err(problem)?;
-            let tensor = Variable::new(&dataset, &name)?.tensor(&name, vars.clone(), number);
+            let dataset = group.dataset(&key).map_err(problem)?;
+            let tensor = Variable::new(&dataset, &name)?.tensor(&name, group.clone(), key);
             self.entries.push(Entry { name, tensor });
         }
         Ok(())
     }
 
-    fn count(&mut self, links: usize) -> Result<(), Problem> {
+    pub(crate) fn count(&mut self, links: usize) -> Result<(), Problem> {
         let left = self.links_left.checked_sub(links);
         self.links_left = left.ok_or_else(too_many_links)?;
         Ok(())
     }
+}
+
+pub(crate) fn check_depth(path: &[String]) -> Result<(), Problem> {
+    if path.len() > MOST_LEVELS {
+        return Err(unsupported(
+            "has groups within groups, more than 64 levels deep",
+            "write it anew with model.save_weights in Keras 3",
+        ));
+    }
+    Ok(())
 }
 
 /// What is known of a variable before its values are read.
@@ -226,17 +236,17 @@ impl Variable {
         })
     }
 
-    /// The variable `number` of the group `vars`, whose values are still to be read.
+    /// The variable `key` of the group `vars`, whose values are still to be read.
     fn tensor(
         self,
         name: &str,
         vars: Arc<Group>,
-        number: String,
+        key: String,
     ) -> Result<StoredTensor, Unsupported> {
         let (dtype, shape) = (self.dtype?, Shape::from(self.shape));
         let stored = shape.clone();
         let read = move || {
-            let dataset = vars.dataset(&number);
+            let dataset = vars.dataset(&key);
             let values = dataset.and_then(|dataset| dataset.read_raw());
             let values = values.map_err(|error| PackError::ValidationError(error.to_string()))?;
             TensorData::try_from_bytes_vec(values, stored.clone(), dtype)
@@ -283,9 +293,14 @@ mod tests {
     /// file has bytes.
     #[test]
     fn ordinary_files_need_little_reading() {
-        for name in ["keras_autoencoder", "keras_subclassed"] {
+        for name in [
+            "keras_autoencoder.weights.h5",
+            "keras_subclassed.weights.h5",
+            "keras2_upscaler.h5",
+            "keras2_subclassed.h5",
+        ] {
             let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/models");
-            let file = std::fs::File::open(format!("{folder}/{name}.weights.h5")).unwrap();
+            let file = std::fs::File::open(format!("{folder}/{name}")).unwrap();
             let size = file.metadata().unwrap().len();
             let allowance = Allowance::new(size);
             let source = Limited::new(file, allowance.clone()).unwrap();

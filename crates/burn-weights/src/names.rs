@@ -1,12 +1,14 @@
 //! From the names in a file to the paths in a model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use burn::module::{Module, ModuleVisitor};
 use burn::store::burn_pack::Tensor as StoredTensor;
 use burn::store::map_indices_contiguous;
 use burn::tensor::{Bytes, DType, Shape};
 
 use crate::file::{Entry, Unsupported};
+use crate::framework::Framework;
 use crate::{WeightsError, WeightsFile};
 
 /// The tensors of a file by their paths in the model.
@@ -36,8 +38,12 @@ impl Name {
 
 impl WeightsFile {
     /// Renames the entries of the file: by the framework's habits, the top-level key, the patterns,
-    /// and the numbers of lists.
-    pub(crate) fn named(&self, entries: Vec<Entry>) -> Result<Named, WeightsError> {
+    /// and the numbers of lists. Then copies those that are tied. `fields` are those of the model.
+    pub(crate) fn named(
+        &self,
+        entries: Vec<Entry>,
+        fields: &BTreeSet<String>,
+    ) -> Result<Named, WeightsError> {
         let name = |(entry, text): (usize, &Entry)| Name {
             text: self.framework.path(&text.name),
             entry,
@@ -46,6 +52,9 @@ impl WeightsFile {
         names.sort_by(|a, b| a.text.cmp(&b.text));
         if let Some(key) = &self.top_level_key {
             names = self.under(key, names)?;
+        }
+        if self.framework == Framework::PyTorch {
+            remove_wrappers(&mut names, fields);
         }
         let tensors = names.into_iter().map(Name::into_tensor).collect();
         let (mut tensors, _) = self.remapper.remap(tensors);
@@ -60,7 +69,13 @@ impl WeightsFile {
             let entry = entries.get_mut(entry)?.take()?;
             Some((text, entry.tensor))
         });
-        Ok(named.collect())
+        let mut named: Named = named.collect();
+        for (name, other) in &self.tied {
+            if let (false, Some(tensor)) = (named.contains_key(name), named.get(other)) {
+                named.insert(name.clone(), tensor.clone());
+            }
+        }
+        Ok(named)
     }
 
     /// The names under a key, without it.
@@ -106,5 +121,50 @@ impl WeightsFile {
             }
         }
         Ok(())
+    }
+}
+
+/// What `DataParallel` and `torch.compile` write before every name.
+const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
+
+/// Removes them, unless it is the name of a field of the model.
+fn remove_wrappers(names: &mut [Name], fields: &BTreeSet<String>) {
+    let is_before_all = |names: &[Name], wrapper: &str| {
+        let all = names.iter().all(|name| name.text.starts_with(wrapper));
+        all && !names.is_empty() && !fields.contains(wrapper.trim_end_matches('.'))
+    };
+    while let Some(wrapper) = WRAPPERS
+        .iter()
+        .find(|wrapper| is_before_all(names, wrapper))
+    {
+        for name in names.iter_mut() {
+            name.text.drain(..wrapper.len());
+        }
+    }
+}
+
+/// The fields of a model.
+pub(crate) fn fields<M: Module>(model: &M) -> BTreeSet<String> {
+    let mut visitor = FieldVisitor::default();
+    model.visit(&mut visitor);
+    visitor.fields
+}
+
+#[derive(Default)]
+struct FieldVisitor {
+    depth: usize,
+    fields: BTreeSet<String>,
+}
+
+impl ModuleVisitor for FieldVisitor {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        if self.depth == 0 {
+            self.fields.insert(name.to_string());
+        }
+        self.depth += 1;
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.depth -= 1;
     }
 }

@@ -8,6 +8,7 @@ use burn_deconv::KernelLayout;
 
 use crate::fit::Fit;
 use crate::framework::Framework;
+use crate::names::fields;
 use crate::{Deconv2dAdapter, WeightsError, file};
 
 /// A file of weights, to load into a Burn model whose transposed convolutions are
@@ -59,6 +60,8 @@ pub struct WeightsFile {
     pub(crate) remapper: KeyRemapper,
     pub(crate) top_level_key: Option<String>,
     pub(crate) map_indices_contiguous: bool,
+    /// Names, each with the one whose tensor it has too.
+    pub(crate) tied: Vec<(String, String)>,
     allow_partial: bool,
 }
 
@@ -100,18 +103,25 @@ impl WeightsFile {
             remapper: KeyRemapper::new(),
             top_level_key: None,
             map_indices_contiguous: framework == Framework::PyTorch,
+            tied: vec![],
             allow_partial: false,
         }
     }
 
-    /// A file of PyTorch: a state dict written by `torch.save`, or safetensors.
+    /// A file of PyTorch: a state dict written by `torch.save`, or safetensors, or the index
+    /// `model.safetensors.index.json` of several.
+    ///
+    /// `module.` of a `DataParallel` and `_orig_mod.` of `torch.compile` are removed if all names
+    /// begin with it and the model has no field of that name. This comes after the top-level key
+    /// and before any remapping.
     ///
     /// See the example of [`WeightsFile`].
     pub fn pytorch(path: impl Into<PathBuf>) -> Self {
         Self::new(Framework::PyTorch, path)
     }
 
-    /// A file of Keras 3: `.weights.h5` of `model.save_weights`, or `.keras` of `model.save`; or
+    /// A file of Keras: `.weights.h5` of `model.save_weights` or `.keras` of `model.save`; `.h5` of
+    /// Keras 2, of either call; the index `.weights.json` of weights in several files; or
     /// safetensors with names such as `up.kernel`.
     ///
     /// # Example
@@ -230,8 +240,8 @@ impl WeightsFile {
     }
 
     /// Uses only the tensors under this key, and removes it from their names: `"model_state_dict"`
-    /// of a PyTorch checkpoint that holds more than the state dict, `"module"` of a model within a
-    /// `DataParallel`, or the path of a part. This comes before any remapping.
+    /// of a PyTorch checkpoint that holds more than the state dict, or the path of a part. This
+    /// comes before any remapping.
     ///
     /// # Example
     ///
@@ -250,6 +260,26 @@ impl WeightsFile {
     /// ```
     pub fn with_top_level_key(mut self, key: &str) -> Self {
         self.top_level_key = Some(key.to_string());
+        self
+    }
+
+    /// Loads the tensor of `other` into `name` too, if the file has none of that name. Both names
+    /// are those after any remapping.
+    ///
+    /// Some models use one weight in two layers. A file of `torch.save` has it under both names;
+    /// safetensors has it under one. `safetensors.torch.save_model` notes the other name in the
+    /// file, which then loads without this.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn_weights::WeightsFile;
+    ///
+    /// let file = WeightsFile::pytorch("model.safetensors")
+    ///     .with_tied("head.weight", "embedding.weight");
+    /// ```
+    pub fn with_tied(mut self, name: &str, other: &str) -> Self {
+        self.tied.push((name.to_string(), other.to_string()));
         self
     }
 
@@ -288,7 +318,12 @@ impl WeightsFile {
     pub fn load_into<M: Module>(&self, model: &mut M) -> Result<LoadReport, WeightsError> {
         let entries = file::read_tensors(&self.path, self.framework.accepted())?;
         let ours = Deconv2dAdapter::load(self.layout, model);
-        let mut fit = Fit::new(self.framework, self.layout, ours, self.named(entries)?);
+        let mut fit = Fit::new(
+            self.framework,
+            self.layout,
+            ours,
+            self.named(entries, &fields(model))?,
+        );
         model.visit(&mut fit);
 
         let incomplete = !fit.missing.is_empty() && !self.allow_partial;

@@ -3,72 +3,20 @@
 //!
 //! `cargo test -p burn-weights --test file_memory -- --nocapture` prints what was measured.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[path = "../../../tests/common/allocator.rs"]
+mod allocator;
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use allocator::{held, peak_of};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use burn_deconv::{Deconv2dLayer, Deconv2dLayerConfig};
 use burn_weights::{LoadReport, WeightsError, WeightsFile, save_pytorch};
 use zip::write::SimpleFileOptions;
-
-/// The system's allocator, counting the bytes that the process holds.
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-/// The most bytes held since [`peak_of`] began.
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-fn count(allocated: *mut u8, size: usize) -> *mut u8 {
-    if !allocated.is_null() {
-        PEAK.fetch_max(HELD.fetch_add(size, Relaxed) + size, Relaxed);
-    }
-    allocated
-}
-
-// SAFETY: every method passes its arguments to `System`'s, which keeps the trait's contract, and
-// returns what that returned; counting neither allocates nor panics.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's obligations are the same.
-        count(unsafe { System.alloc(layout) }, layout.size())
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's obligations are the same.
-        count(unsafe { System.alloc_zeroed(layout) }, layout.size())
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's obligations are the same; the block came from `System`.
-        unsafe { System.dealloc(pointer, layout) };
-        HELD.fetch_sub(layout.size(), Relaxed);
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller's obligations are the same; the block came from `System`.
-        let moved = count(unsafe { System.realloc(pointer, layout, size) }, size);
-        if !moved.is_null() {
-            HELD.fetch_sub(layout.size(), Relaxed);
-        }
-        moved
-    }
-}
-
-/// The most bytes held at once while `f` runs, beyond those held before.
-fn peak_of<R>(f: impl FnOnce() -> R) -> (R, usize) {
-    let before = HELD.load(Relaxed);
-    PEAK.store(before, Relaxed);
-    let result = f();
-    (result, PEAK.load(Relaxed) - before)
-}
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -93,7 +41,9 @@ fn measure(
     let file_size = fs::metadata(path).unwrap().len() as usize;
     let model_size = 4 * model.num_params();
     let began = Instant::now();
+    let before = held();
     let (result, peak) = peak_of(|| load(path, &mut model));
+    let peak = peak - before;
     let time = began.elapsed();
     let constant = if path.extension().is_some_and(|extension| extension == "pt") {
         PICKLE_CONSTANT
@@ -196,6 +146,7 @@ fn a_file_takes_no_more_than_is_documented() {
         ("HDF5, 32 MiB compressed", "compressed.h5"),
         ("HDF5, a chunk of 1 GiB", "chunk.h5"),
         ("HDF5, 2^59 paths", "shared.h5"),
+        ("Keras 2, 2^59 paths", "shared_keras2.h5"),
     ] {
         measure(title, &fixture(name), small(), keras).unwrap_err();
     }
@@ -224,6 +175,21 @@ fn a_file_takes_no_more_than_is_documented() {
     let length = (header.len() as u64).to_le_bytes();
     let path = folder.write("names.safetensors", &[&length, header.as_bytes()].concat());
     measure("safetensors, 20,000 names", &path, small(), pytorch).unwrap_err();
+    let tied: Vec<String> = (0..100_000).map(|i| format!(r#""{i}":"a""#)).collect();
+    let header = format!(
+        r#"{{"__metadata__":{{{}}},"a":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}}}"#,
+        tied.join(",")
+    );
+    let length = (header.len() as u64).to_le_bytes();
+    let path = folder.write("tied.safetensors", &[&length, header.as_bytes()].concat());
+    measure("safetensors, 100,000 tied", &path, small(), pytorch).unwrap_err();
+    let shards: Vec<String> = (0..100_000).map(|i| format!(r#""{i}":"{i}""#)).collect();
+    let json = format!(r#"{{"weight_map":{{{}}}}}"#, shards.join(","));
+    let path = folder.write("shards.json", json.as_bytes());
+    measure("an index of 100,000 files", &path, small(), pytorch).unwrap_err();
+    let json = format!(r#"{{"weight_map":[{}"a"]}}"#, r#""a","#.repeat(MIB));
+    let path = folder.write("list.json", json.as_bytes());
+    measure("an index of 2^20 equal names", &path, small(), pytorch).unwrap_err();
     let mut header = b"NRUB\x01\x00".to_vec();
     header.extend(u32::MAX.to_le_bytes());
     let path = folder.write("header.bpk", &header);

@@ -17,7 +17,7 @@ use burn_weights::{LoadReport, WeightsError, WeightsFile};
 
 use crate::Cases;
 use crate::import::{Autoencoder, Generator};
-use crate::models::{FlaxDecoder, Grouped, KerasDecoder, Single, UNetDecoder};
+use crate::models::{FlaxDecoder, Grouped, KerasDecoder, Single, UNetDecoder, Upscaler};
 
 const FIXTURES: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -233,6 +233,9 @@ fn models() -> Vec<Subject> {
         "keras_legacy.h5",
     ] {
         subjects.push(Subject::new(&path(name), Autoencoder::new, keras));
+    }
+    for name in ["keras2_upscaler.h5", "keras2_upscaler_weights.h5"] {
+        subjects.push(Subject::new(&path(name), Upscaler::new, keras));
     }
     subjects
 }

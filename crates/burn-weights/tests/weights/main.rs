@@ -4,13 +4,16 @@
 #[path = "../../examples/import.rs"]
 #[allow(dead_code)] // its `main`
 mod import;
+mod keras2;
 mod layers;
 mod misfits;
 mod models;
 mod names;
 mod outputs;
 mod saving;
+mod shards;
 mod unsupported;
+mod wrapped;
 mod wrong_files;
 
 use std::collections::BTreeMap;

@@ -1,10 +1,10 @@
-//! The models of `fixtures/models.py` in Burn, except the two of `examples/import.rs`.
+//! The models of `fixtures/models.py` and `fixtures/upscaler.py` in Burn, except the two of `examples/import.rs`.
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{
     BatchNorm, BatchNormConfig, GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, Linear,
-    LinearConfig, PaddingConfig2d,
+    LinearConfig, PRelu, PReluConfig, PaddingConfig2d,
 };
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
@@ -181,6 +181,72 @@ impl FlaxDecoder {
         let x = channels_first(self.project.forward(x).reshape([n, 3, 4, 6]));
         let x = relu(self.up1_norm.forward(self.up1.forward(x)));
         self.head.forward(relu(self.up2.forward(x)))
+    }
+}
+
+/// `upscaler` of `fixtures/upscaler.py`, Keras 2 and 3.
+#[derive(Module, Debug)]
+pub struct Upscaler {
+    pub features: Conv2d,
+    pub features_act: PRelu,
+    /// Keras' `DepthwiseConv2D` of two kernels for each channel.
+    pub spread: Conv2d,
+    pub norm: BatchNorm,
+    pub mix: Separable,
+    pub block: Shrink,
+    pub head: Deconv2dLayer,
+}
+
+/// Keras' `SeparableConv2D`.
+#[derive(Module, Debug)]
+pub struct Separable {
+    pub depthwise: Conv2d,
+    pub pointwise: Conv2d,
+}
+
+#[derive(Module, Debug)]
+pub struct Shrink {
+    pub shrink: Conv2d,
+    pub shrink_act: PRelu,
+}
+
+impl Upscaler {
+    pub fn new(device: &Device) -> Self {
+        let conv = |channels, kernel: usize| {
+            Conv2dConfig::new(channels, [kernel, kernel]).with_padding(PaddingConfig2d::Same)
+        };
+        let slopes = |channels| {
+            let config = PReluConfig::new().with_num_parameters(channels);
+            config.init(device)
+        };
+        Self {
+            features: conv([3, 6], 3).init(device),
+            features_act: slopes(6),
+            spread: conv([6, 12], 3).with_groups(6).init(device),
+            norm: BatchNormConfig::new(12).with_epsilon(1e-3).init(device),
+            mix: Separable {
+                depthwise: conv([12, 24], 3)
+                    .with_groups(12)
+                    .with_bias(false)
+                    .init(device),
+                pointwise: conv([24, 8], 1).init(device),
+            },
+            block: Shrink {
+                shrink: conv([8, 5], 1).init(device),
+                shrink_act: slopes(5),
+            },
+            head: Deconv2dLayerConfig::new([5, 3], [5, 5])
+                .with_stride([3, 3])
+                .init(device),
+        }
+    }
+
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let x = self.features_act.forward(self.features.forward(x));
+        let x = self.norm.forward(self.spread.forward(x));
+        let x = self.mix.pointwise.forward(self.mix.depthwise.forward(x));
+        let x = self.block.shrink_act.forward(self.block.shrink.forward(x));
+        self.head.forward(x)
     }
 }
 

@@ -14,13 +14,13 @@ use crate::models::{FlaxDecoder, Grouped, KerasDecoder, Single, UNetDecoder};
 use crate::{LAYOUTS, TemporaryFile, device, fixture, read_safetensors, safetensors, state};
 
 /// The maps that a framework recorded.
-struct Recorded {
+pub struct Recorded {
     model: String,
     maps: BTreeMap<String, TensorData>,
 }
 
 impl Recorded {
-    fn of(model: &str) -> Self {
+    pub fn of(model: &str) -> Self {
         let file = fixture(&format!("{model}.io.safetensors"));
         Self {
             model: model.to_string(),
@@ -28,14 +28,14 @@ impl Recorded {
         }
     }
 
-    fn get<const D: usize>(&self, map: &str) -> Tensor<D> {
+    pub fn get<const D: usize>(&self, map: &str) -> Tensor<D> {
         Tensor::from_data(self.maps[map].clone(), &device())
     }
 
     /// Compares the output of `run`, which loads a file and applies the model, with the
     /// framework's output. The frameworks sum f32s, which have 24 bits (6e-8), in other orders.
     /// Read in another layout, the file must not load, or the output must differ.
-    fn check(
+    pub fn check(
         &self,
         file: WeightsFile,
         layout: KernelLayout,
@@ -62,7 +62,7 @@ impl Recorded {
 }
 
 /// The largest difference from what is expected, relative to the largest expected value.
-fn difference(output: Tensor<4>, expected: Tensor<4>) -> f32 {
+pub fn difference(output: Tensor<4>, expected: Tensor<4>) -> f32 {
     assert_eq!(output.dims(), expected.dims());
     let largest: f32 = expected.clone().abs().max().into_scalar();
     let difference: f32 = (output - expected).abs().max().into_scalar();

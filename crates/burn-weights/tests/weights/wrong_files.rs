@@ -8,13 +8,13 @@ use burn_deconv::KernelLayout;
 use burn_weights::{LoadReport, WeightsError, WeightsFile};
 
 use crate::import::{Autoencoder, Generator};
-use crate::models::{Single, UNetDecoder};
+use crate::models::{Single, UNetDecoder, Upscaler};
 use crate::{TemporaryFile, device, fixture, state};
 
 #[test]
 fn files_of_another_kind() {
     let pytorch = "a file written by torch.save (.pt, .pth), or safetensors";
-    let keras = "a Keras 3 file (.weights.h5, .keras), or safetensors";
+    let keras = "a Keras file (.weights.h5, .h5, .keras), or safetensors";
     let burn = "a Burn checkpoint (.bpk), or safetensors";
     let empty = TemporaryFile::with("empty.pt", b"");
     let noise = TemporaryFile::with("noise.pt", &[7, 255, 0, 3, 200, 7, 9, 1, 0, 4]);
@@ -116,23 +116,6 @@ fn a_pipe_is_an_error_at_once() {
     }
 }
 
-#[test]
-fn keras_2_is_named() {
-    let path = fixture("keras_legacy.h5");
-    let mut model = Autoencoder::new(&device());
-    assert_eq!(
-        WeightsFile::keras(&path)
-            .load_into(&mut model)
-            .unwrap_err()
-            .to_string(),
-        format!(
-            "{} cannot be used: it has the HDF5 layout of Keras 2; load it in Keras 3 and write it \
-             anew with model.save_weights(\"NAME.weights.h5\")",
-            path.display()
-        )
-    );
-}
-
 /// Loads `bytes` as a file. Nothing panics, and after an error the model is as it was.
 fn try_bytes<M: Module>(
     name: &str,
@@ -220,6 +203,17 @@ fn damaged_hdf5() {
         || Autoencoder::new(&device()),
         |model, path| Autoencoder::file(path).load_into(model),
     );
+}
+
+#[test]
+fn damaged_keras_2() {
+    for name in ["keras2_upscaler.h5", "keras2_upscaler_weights.h5"] {
+        damage(
+            &fixture(name),
+            || Upscaler::new(&device()),
+            |model, path| WeightsFile::keras(path).load_into(model),
+        );
+    }
 }
 
 #[test]
