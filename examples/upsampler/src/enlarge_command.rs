@@ -202,7 +202,7 @@ fn progress_bar(input: &Path, pixels: usize) -> ProgressBar {
 /// The folder that `--output` names, if it does not name a file.
 fn output_folder(args: &EnlargeArgs) -> Option<&Path> {
     let output = args.output.as_deref()?;
-    let is_file = !output.is_dir() && Format::of_name(output).is_some();
+    let is_file = !output.is_dir() && (output.exists() || Format::of_name(output).is_some());
     (!is_file).then_some(output)
 }
 
