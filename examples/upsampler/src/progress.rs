@@ -13,7 +13,7 @@ use burn::train::renderer::{
     MetricsRendererTraining,
 };
 
-use crate::report::psnr_of_mse;
+use crate::quality::psnr_of_mse;
 
 /// Shows the epoch, the patches done, the losses and the time left, and stops the training on
 /// Ctrl-C.

@@ -2,22 +2,12 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use image::imageops::{FilterType, crop_imm, overlay, resize};
+use image::imageops::FilterType;
 use image::{Rgb, Rgb32FImage, RgbImage};
 
-use crate::data::{Pair, SCALE};
-use crate::font::{ADVANCE, GLYPH_SIZE, dot};
-
-/// An exact match counts as this many dB.
-const MAX_PSNR: f64 = 100.0;
-
-/// Peak signal-to-noise ratio in dB of a mean squared error of values in 0 to 1:
-/// `10 log10(1 / mse)`.
-pub fn psnr_of_mse(mse: f64) -> f64 {
-    // `min` would turn a NaN into the best value of all.
-    let psnr = -10.0 * mse.log10();
-    if psnr > MAX_PSNR { MAX_PSNR } else { psnr }
-}
+use crate::data::Pair;
+use crate::quality::psnr_of_mse;
+use crate::sheet::{ROWS, contact_sheet};
 
 /// PSNR in dB over all three channels of whole images, with values clamped to 0 to 1.
 ///
@@ -123,83 +113,24 @@ impl Display for Table<'_> {
     }
 }
 
-/// How many images the comparison shows, how many pixels of them along each axis at high
-/// resolution, and how large it draws a pixel.
-const ROWS: usize = 4;
-const CROP_SIZE: u32 = 80;
-const ZOOM: u32 = 3;
-
-const MARGIN: u32 = 6;
-const CELL: u32 = CROP_SIZE * ZOOM;
-const LABELS: [&str; 4] = ["INPUT", "BICUBIC", "OURS", "TRUTH"];
-const LABEL_DOT: u32 = 2;
-const LABEL_HEIGHT: u32 = GLYPH_SIZE[0] as u32 * LABEL_DOT;
-
 /// Draws crops of the first images side by side: input, bicubic, ours, truth.
 pub fn comparison(entries: &[Entry]) -> RgbImage {
-    let rows = entries.len().min(ROWS) as u32;
-    let width = MARGIN + LABELS.len() as u32 * (CELL + MARGIN);
-    let top = MARGIN + LABEL_HEIGHT + MARGIN;
-    let mut picture = RgbImage::from_pixel(width, top + rows * (CELL + MARGIN), Rgb([255; 3]));
-    let left = |column: usize| MARGIN + column as u32 * (CELL + MARGIN);
-
-    for (column, label) in LABELS.into_iter().enumerate() {
-        write_label(&mut picture, [MARGIN, left(column)], label);
-    }
-    for (row, entry) in entries.iter().take(ROWS).enumerate() {
-        let nearest = entry.pair.enlarged(FilterType::Nearest);
-        let place = busiest_crop(&nearest, &entry.pair.truth);
-        let top = top + row as u32 * (CELL + MARGIN);
-        let images = [&nearest, &entry.bicubic, &entry.ours, &entry.pair.truth];
-        for (column, image) in images.into_iter().enumerate() {
-            let cell = cell(image, place);
-            overlay(&mut picture, &cell, left(column).into(), top.into());
-        }
-    }
-    picture
+    let rows: Vec<_> = entries
+        .iter()
+        .take(ROWS)
+        .map(|entry| {
+            let nearest = entry.pair.enlarged(FilterType::Nearest);
+            [&nearest, &entry.bicubic, &entry.ours, &entry.pair.truth].map(eight_bits)
+        })
+        .collect();
+    contact_sheet(["INPUT", "BICUBIC", "OURS", "TRUTH"], &rows)
 }
 
-/// The crop at `[top, left]`, enlarged until it fills a cell.
-fn cell(image: &Rgb32FImage, [top, left]: [u32; 2]) -> RgbImage {
-    let crop = crop_imm(image, left, top, CROP_SIZE, CROP_SIZE).to_image();
-    let crop = RgbImage::from_fn(crop.width(), crop.height(), |x, y| {
-        Rgb(crop
-            .get_pixel(x, y)
-            .0
-            .map(|value| (value.clamp(0.0, 1.0) * 255.0).round() as u8))
-    });
-    resize(&crop, CELL, CELL, FilterType::Nearest)
-}
-
-/// `[top, left]` of the most detailed crop: there, the truth differs most from the input enlarged
-/// with nearest neighbours. The other enlargements do not influence the choice.
-fn busiest_crop(nearest: &Rgb32FImage, truth: &Rgb32FImage) -> [u32; 2] {
-    let size = [truth.height(), truth.width()].map(|size| size.min(CROP_SIZE));
-    let places = |length: u32, size: u32| (0..=length - size).step_by(8 * SCALE as usize);
-    let detail = |top: u32, left: u32| -> f32 {
-        let rows = (top..top + size[0]).step_by(2);
-        rows.flat_map(|y| (left..left + size[1]).step_by(2).map(move |x| (x, y)))
-            .map(|(x, y)| {
-                let [got, expected] = [nearest, truth].map(|image| image.get_pixel(x, y).0);
-                (0..3).map(|c| (got[c] - expected[c]).powi(2)).sum::<f32>()
-            })
-            .sum()
-    };
-    places(truth.height(), size[0])
-        .flat_map(|top| places(truth.width(), size[1]).map(move |left| [top, left]))
-        .max_by(|a, b| detail(a[0], a[1]).total_cmp(&detail(b[0], b[1])))
-        .unwrap_or_default()
-}
-
-/// Writes a label in black with its upper left corner at `[top, left]`.
-fn write_label(picture: &mut RgbImage, [top, left]: [u32; 2], label: &str) {
-    let width = (label.len() * ADVANCE) as u32 * LABEL_DOT;
-    for (x, y) in (0..width).flat_map(|x| (0..LABEL_HEIGHT).map(move |y| (x, y))) {
-        let [row, column] = [y, x].map(|at| (at / LABEL_DOT) as usize);
-        if dot(label.as_bytes(), row, column) {
-            picture.put_pixel(left + x, top + y, Rgb([0; 3]));
-        }
-    }
+fn eight_bits(image: &Rgb32FImage) -> RgbImage {
+    let level = |value: f32| (value.clamp(0.0, 1.0) * 255.0).round() as u8;
+    RgbImage::from_fn(image.width(), image.height(), |x, y| {
+        Rgb(image.get_pixel(x, y).0.map(level))
+    })
 }
 
 #[cfg(test)]
@@ -221,10 +152,9 @@ mod tests {
     }
 
     #[test]
-    fn psnr_clamps_and_has_an_end() {
-        assert_eq!(psnr(&grey(1.7), &grey(1.0)), MAX_PSNR);
-        assert_eq!(psnr(&grey(-0.1), &grey(0.0)), MAX_PSNR);
-        assert!(psnr_of_mse(f64::NAN).is_nan());
+    fn psnr_clamps() {
+        assert_eq!(psnr(&grey(1.7), &grey(1.0)), psnr_of_mse(0.0));
+        assert_eq!(psnr(&grey(-0.1), &grey(0.0)), psnr_of_mse(0.0));
     }
 
     #[test]
@@ -243,21 +173,5 @@ mod tests {
         let text = table.to_string();
         assert!(text.lines().last().unwrap().starts_with("mean"), "{text}");
         assert_eq!(text.lines().count(), 5);
-    }
-
-    #[test]
-    fn the_comparison_shows_where_the_detail_is() {
-        let mut image = Rgb32FImage::from_pixel(240, 160, Rgb([0.5; 3]));
-        for (x, y) in (180..200).flat_map(|x| (100..110).map(move |y| (x, y))) {
-            image.put_pixel(x, y, Rgb([((x + y) % 2) as f32; 3]));
-        }
-        let pair = Pair::new("dots".into(), &image);
-        let [top, left] = busiest_crop(&pair.enlarged(FilterType::Nearest), &image);
-        assert!(top <= 100 && top + CROP_SIZE >= 110, "{top}");
-        assert!(left <= 180 && left + CROP_SIZE >= 200, "{left}");
-
-        let ours = pair.enlarged(FilterType::CatmullRom);
-        let picture = comparison(&[Entry::new(pair, ours)]);
-        assert_eq!(picture.dimensions(), (990, 272));
     }
 }

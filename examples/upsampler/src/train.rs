@@ -22,9 +22,7 @@ use crate::data::{Batch, Patches, loader};
 use crate::error::UpsamplerError;
 use crate::model::Upsampler;
 use crate::progress::ProgressLine;
-
-/// The usual exit status of a program that Ctrl-C has ended.
-pub const INTERRUPTED_STATUS: u8 = 130;
+use crate::stop::INTERRUPTED_STATUS;
 
 /// The values of a step that the metrics read.
 pub struct StepOutput {
