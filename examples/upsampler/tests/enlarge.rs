@@ -99,7 +99,7 @@ fn a_profile_for_other_colours_is_left_out() {
 
 #[test]
 fn transparent_pixels_do_not_darken_the_edge() {
-    let folder = with_network(4);
+    let folder = with_network(3);
     // white, left half transparent and, as programs leave it, black
     let image = RgbaImage::from_fn(
         30,
@@ -110,11 +110,11 @@ fn transparent_pixels_do_not_darken_the_edge() {
     );
     folder.write("logo.png", &png(image));
     folder.prints(&enlarge(&["logo.png"]));
-    let result = image::open(folder.path("logo-x4.png")).unwrap().to_rgba8();
+    let result = image::open(folder.path("logo-x3.png")).unwrap().to_rgba8();
     let mut partly = 0;
     // away from the upper and lower border, beyond which the network sees black
-    for y in 20..100 {
-        for x in 0..115 {
+    for y in 15..75 {
+        for x in 0..86 {
             let [r, g, b, a] = result.get_pixel(x, y).0;
             partly += u32::from(a > 0 && a < 255);
             assert!(
@@ -328,7 +328,8 @@ fn eval_compares_with_the_other_methods() {
     let csv = std::fs::read_to_string(folder.path("figures.csv")).unwrap();
     assert_eq!(csv.lines().count(), 1 + 2 * 5);
     let psnr = |method: &str| -> f64 {
-        let line = csv.lines().find(|line| line.contains(method)).unwrap();
+        let start = format!("\"b.png\",{method},");
+        let line = csv.lines().find(|line| line.starts_with(&start)).unwrap();
         line.split(',').nth(2).unwrap().parse().unwrap()
     };
     assert!(psnr("bicubic") > psnr("nearest"), "{csv}");

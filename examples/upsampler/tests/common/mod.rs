@@ -120,7 +120,7 @@ pub fn profile(colours: &[u8; 4]) -> Vec<u8> {
 }
 
 /// FSRCNN's weights such that the network is linear and enlarges with bilinear interpolation, as
-/// safetensors.
+/// safetensors. (At scale 4 the kernel lacks the outermost tap.)
 fn linear_network(scale: usize) -> Vec<u8> {
     let [features, shrunk, kernel] = [56, 12, 9];
     let delta = |channels: [usize; 2], size: usize| {
