@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use image::RgbImage;
 
+use crate::atomic::write_atomically;
 use crate::enlarge_command::pictures_in;
 use crate::error::{PictureError, UpsamplerError};
 use crate::eval::{Comparison, METHODS, Score, Setting, YCbCr, compare};
-use crate::picture::{Picture, write_atomically};
+use crate::picture::Picture;
 use crate::sheet::{ROWS, contact_sheet};
 use crate::stop::Stop;
 use crate::weights;

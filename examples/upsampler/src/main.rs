@@ -1,6 +1,7 @@
 //! Enlarges pictures with a small network whose last layer is a transposed convolution; trains such
 //! networks, and compares them with bicubic enlargement.
 
+mod atomic;
 mod bicubic;
 mod checkpoint;
 mod data;

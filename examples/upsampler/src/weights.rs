@@ -100,7 +100,7 @@ fn read_published(
     let failed = |source: WeightsError| ModelError::Weights { source };
     let renamed = |mut file: WeightsFile, names: &[(&str, &str)]| {
         for (from, to) in names {
-            file = file.with_key_remapping(*from, *to)?;
+            file = file.with_key_remapping(from, to)?;
         }
         Ok(file)
     };
@@ -123,7 +123,20 @@ const PYTORCH_NAMES: [(&str, &str); 5] = [
     (r"^map_4\.", "maps.3."),
 ];
 
-const KERAS_NAMES: [(&str, &str); 0] = [];
+const KERAS_NAMES: [(&str, &str); 12] = [
+    (r"^p_re_lu\.", "activation_1."),
+    (r"^p_re_lu_1\.", "activation_2."),
+    (r"^p_re_lu_2\.", "activation_3."),
+    (r"^p_re_lu_3\.", "activation_4."),
+    (r"^conv2d\.", "feature_extract."),
+    (r"^conv2d_1\.", "shrink."),
+    (r"^conv2d_2\.", "maps.0."),
+    (r"^conv2d_3\.", "maps.1."),
+    (r"^conv2d_4\.", "maps.2."),
+    (r"^conv2d_5\.", "maps.3."),
+    (r"^conv2d_6\.", "expand."),
+    (r"^conv2d_transpose\.", "deconv."),
+];
 
 /// The mean difference between a smooth picture and the network's enlargement of it, away from the
 /// border.

@@ -171,7 +171,10 @@ fn linear_network(scale: usize) -> Vec<u8> {
     safetensors(&tensors)
 }
 
-fn safetensors(tensors: &[(&str, (Vec<usize>, Vec<f32>))]) -> Vec<u8> {
+/// A name, a shape and its values.
+type NamedTensor<'a> = (&'a str, (Vec<usize>, Vec<f32>));
+
+fn safetensors(tensors: &[NamedTensor]) -> Vec<u8> {
     let mut values = Vec::new();
     let mut entries = Vec::new();
     for (name, (shape, tensor)) in tensors {
