@@ -9,14 +9,16 @@ use burn::optim::OptimizerRecord;
 use burn::store::ModuleRecord;
 
 use crate::error::UpsamplerError;
-use crate::model::{Upsampler, UpsamplerConfig};
+use crate::model::{Fsrcnn, FsrcnnConfig};
 
 /// The settings of a run. Only a run with the same settings can resume its checkpoints.
 #[derive(Config, Debug, PartialEq)]
 pub struct RunConfig {
-    pub model: UpsamplerConfig,
-    /// The folder of photos; `None` for the built-in images.
-    pub images: Option<String>,
+    pub model: FsrcnnConfig,
+    /// The folders of photos; none for the built-in images.
+    pub images: Vec<String>,
+    /// The model whose convolutions the training begins with.
+    pub from: Option<String>,
     pub seed: u64,
     pub train_patches: usize,
     pub batch_size: usize,
@@ -33,9 +35,13 @@ impl RunConfig {
         ) -> Option<String> {
             (saved != now).then(|| format!("{name} was {saved:?} and is now {now:?}"))
         }
-        let images = |config: &Self| config.images.clone().unwrap_or("built in".into());
+        let images = |config: &Self| match config.images.as_slice() {
+            [] => "built in".to_string(),
+            folders => folders.join(" and "),
+        };
         [
             compare("images", &images(saved), &images(self)),
+            compare("from", &saved.from, &self.from),
             compare("seed", &saved.seed, &self.seed),
             compare("model", &saved.model, &self.model),
             compare("patches", &saved.train_patches, &self.train_patches),
@@ -79,10 +85,29 @@ pub fn last_checkpoint(folder: &Path) -> Option<usize> {
         .max()
 }
 
+/// Reads the network of an epoch.
+///
+/// # Errors
+///
+/// The file is missing, broken, or of another network.
+pub fn load_epoch(model: Fsrcnn, folder: &Path, epoch: usize) -> Result<Fsrcnn, UpsamplerError> {
+    let [weights, ..] = checkpoint_files(epoch);
+    let path = folder.join(CHECKPOINTS).join(weights);
+    ModuleRecord::load(&path)
+        .and_then(|record| model.try_load_record(record))
+        .map_err(|source| UpsamplerError::Checkpoint { path, source })
+}
+
+/// True if the network of an epoch is saved.
+pub fn has_epoch(folder: &Path, epoch: usize) -> bool {
+    let [weights, ..] = checkpoint_files(epoch);
+    folder.join(CHECKPOINTS).join(weights).is_file()
+}
+
 /// The epoch to resume from.
 pub fn check_checkpoint(
     config: &RunConfig,
-    model: &Upsampler,
+    model: &Fsrcnn,
     folder: &Path,
     epochs: usize,
 ) -> Result<usize, UpsamplerError> {
@@ -109,14 +134,12 @@ pub fn check_checkpoint(
     }
 
     // burn-train panics on a broken file: read each file first.
-    let [weights, optimizer, scheduler] = checkpoint_files(epoch).map(|file| path.join(file));
+    load_epoch(model.clone(), folder, epoch)?;
+    let [_, optimizer, scheduler] = checkpoint_files(epoch).map(|file| path.join(file));
     let broken = |path: &Path, source| UpsamplerError::Checkpoint {
         path: path.into(),
         source,
     };
-    ModuleRecord::load(&weights)
-        .and_then(|record| model.clone().try_load_record(record))
-        .map_err(|source| broken(&weights, source))?;
     OptimizerRecord::load(&optimizer).map_err(|source| broken(&optimizer, source))?;
     LrSchedulerRecord::load(&scheduler).map_err(|source| broken(&scheduler, source))?;
     Ok(epoch)
@@ -145,8 +168,9 @@ mod tests {
 
     fn config() -> RunConfig {
         RunConfig {
-            model: UpsamplerConfig::new(),
-            images: None,
+            model: FsrcnnConfig::new(2),
+            images: Vec::new(),
+            from: None,
             seed: 0,
             train_patches: 64,
             batch_size: 16,
@@ -158,7 +182,7 @@ mod tests {
     fn differences_are_named() {
         assert_eq!(config().differences(&config()), "");
         let other = RunConfig {
-            images: Some("photos".into()),
+            images: vec!["photos".into()],
             seed: 3,
             ..config()
         };

@@ -15,32 +15,24 @@ use crate::picture::MAX_BYTES;
 /// Why the program ends without a result, or with a bad one.
 #[derive(Debug, thiserror::Error)]
 pub enum UpsamplerError {
-    #[error(
-        "cannot read the folder {path}: {source}; --images takes a folder of PNG or JPEG files"
-    )]
+    #[error("cannot read the folder {path}: {source}; --images takes a folder of photos")]
     Folder {
         path: PathBuf,
         source: std::io::Error,
     },
     #[error(
-        "no images in {path}: expected files named .png, .jpg or .jpeg directly in this folder"
+        "no images in {path}: expected files named .png, .jpg, .jpeg or .webp in this folder or its subfolders"
     )]
     NoImages { path: PathBuf },
     #[error(
-        "{usable} of the {found} images in {path} can be used, but at least 2 are needed, one for training and one for validation; add photos of at least {MIN_IMAGE_SIZE} x {MIN_IMAGE_SIZE} pixels"
+        "{usable} of the {found} images in --images can be used, but at least 2 are needed, one for training and one for validation; add photos of at least {MIN_IMAGE_SIZE} x {MIN_IMAGE_SIZE} pixels"
     )]
-    TooFewImages {
-        path: PathBuf,
-        usable: usize,
-        found: usize,
-    },
+    TooFewImages { usable: usize, found: usize },
     #[error("cannot write {path}: {source}; choose another place with --output")]
     Write {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("cannot write {path}: {source}; choose another place with --output")]
-    WriteImage { path: PathBuf, source: ImageError },
     #[error("cannot write {path}: {source}; choose another place with --output")]
     WriteWeights { path: PathBuf, source: RecordError },
     #[error(
@@ -74,14 +66,16 @@ pub enum UpsamplerError {
         epoch: usize,
         epochs: usize,
     },
+    #[error("this build has no dashboard; build with --features dashboard")]
+    NoDashboard,
     #[error("training failed: {0}")]
     Training(Arc<TrainingError>),
-    #[error("stopped by Ctrl-C before the end of the first epoch; nothing was saved")]
+    #[error("stopped before the end of the first epoch; nothing was saved")]
     InterruptedAtOnce,
-    #[error("stopped by Ctrl-C; {saved} of {epochs} epochs are saved; continue with --resume")]
+    #[error("stopped; {saved} of {epochs} epochs are saved; continue with --resume")]
     Interrupted { saved: usize, epochs: usize },
     #[error(
-        "the network gains {gain:+.2} dB over bicubic, expected more than {expected:+.2} dB; train for longer with --epochs"
+        "the network gains {gain:+.2} dB of luma over bicubic, expected more than {expected:+.2} dB; train for longer with --epochs"
     )]
     NotBetter { gain: f64, expected: f64 },
     #[error(transparent)]
@@ -196,8 +190,18 @@ pub enum ModelError {
         "{path} is {found}; --weights takes a file of PyTorch (.pt, .safetensors) or Keras (.h5) with FSRCNN's weights, or a model that `upsampler train` wrote"
     )]
     Kind { path: PathBuf, found: &'static str },
-    #[error("no model is built in yet; name one with --weights")]
-    NoModel,
+    #[error(
+        "cannot read {path}, the settings of the model: {source}; `upsampler train` writes both, keep them together"
+    )]
+    Settings { path: PathBuf, source: ConfigError },
+    #[error("{path} is not of `upsampler train`: {reason}")]
+    BadSettings { path: PathBuf, reason: String },
+    #[error("cannot read the model {path}: {source}; expected a file that `upsampler train` wrote")]
+    Record { path: PathBuf, source: RecordError },
+    #[error(
+        "{path} holds a network of other sizes than the one to train; --from takes a model of `upsampler train` for another scale"
+    )]
+    OtherNetwork { path: PathBuf },
     #[error("{}", one_line(source))]
     Weights { source: WeightsError },
     #[error("{path} holds a network that enlarges by {found}, expected one for --scale {expected}")]

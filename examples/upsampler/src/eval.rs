@@ -9,7 +9,7 @@ use image::imageops::{FilterType, crop_imm, resize};
 use crate::enlarge::{Enlarger, ycbcr};
 use crate::error::UpsamplerError;
 use crate::network::Network;
-use crate::picture::{Picture, Pixels, Samples};
+use crate::picture::{Pixels, Samples};
 use crate::quality::{mean_squared_error, psnr_of_mse, ssim};
 use crate::stop::Stop;
 
@@ -118,11 +118,11 @@ pub struct Comparison {
 /// The picture is too small to compare, or `low` is not the truth made smaller.
 pub fn compare(
     setting: &Setting,
-    (truth_path, truth): (&Path, Picture),
-    low: Option<(&Path, Picture)>,
+    (truth_path, truth): (&Path, &Pixels),
+    low: Option<(&Path, &Pixels)>,
 ) -> Result<Comparison, UpsamplerError> {
     let scale = setting.network.scale;
-    let [height, width] = [truth.pixels.height, truth.pixels.width];
+    let [height, width] = [truth.height, truth.width];
     // Rows and columns that the scale does not divide are left out.
     let size = [height, width].map(|size| size / scale * scale);
     let least = WINDOW + 2 * setting.crop;
@@ -134,7 +134,7 @@ pub fn compare(
             least,
         });
     }
-    let truth = eight_bits(&truth.pixels);
+    let truth = eight_bits(truth);
     let truth = crop_imm(&truth, 0, 0, size[1] as u32, size[0] as u32).to_image();
     let low_size = size.map(|size| size / scale);
     let low = match low {
@@ -144,15 +144,13 @@ pub fn compare(
             low_size[0] as u32,
             FilterType::CatmullRom,
         ),
-        Some((_, low)) if [low.pixels.height, low.pixels.width] == low_size => {
-            eight_bits(&low.pixels)
-        }
+        Some((_, low)) if [low.height, low.width] == low_size => eight_bits(low),
         Some((low_path, low)) => {
             return Err(UpsamplerError::UnpairedSizes {
                 low: low_path.into(),
                 truth: truth_path.into(),
-                low_height: low.pixels.height,
-                low_width: low.pixels.width,
+                low_height: low.height,
+                low_width: low.width,
                 height,
                 width,
                 scale,

@@ -1,17 +1,14 @@
 //! `upsampler eval`: how near the network's enlargements come to the truth, beside other methods.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use image::RgbImage;
 
-use crate::atomic::write_atomically;
 use crate::enlarge_command::pictures_in;
-use crate::error::{PictureError, UpsamplerError};
-use crate::eval::{Comparison, METHODS, Score, Setting, YCbCr, compare};
+use crate::error::UpsamplerError;
+use crate::eval::{Setting, YCbCr, compare};
 use crate::picture::Picture;
-use crate::sheet::{ROWS, contact_sheet};
+use crate::report::Report;
 use crate::stop::Stop;
 use crate::weights;
 
@@ -82,45 +79,28 @@ pub fn run(args: &EvalArgs, stop: Stop) -> Result<(), UpsamplerError> {
         ycbcr: args.ycbcr,
         stop,
     };
-    let mut names = Vec::new();
-    let mut scores = Vec::new();
-    let mut rows = Vec::new();
+    let mut report = Report::default();
     for (index, path) in truths.iter().enumerate() {
         let truth = Picture::read(path)?;
         let low = match &lows {
             Some(lows) => Some((lows[index].as_path(), Picture::read(&lows[index])?)),
             None => None,
         };
-        let Comparison { score, versions } = compare(&setting, (path, truth), low)?;
+        let low = low.as_ref().map(|(path, low)| (*path, &low.pixels));
+        let comparison = compare(&setting, (path, &truth.pixels), low)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if index == 0 {
-            println!("{}", heading(&setting));
-        }
-        println!("{}", picture_line(&name, &score));
-        if rows.len() < ROWS {
-            rows.push(versions);
-        }
-        names.push(name.into_owned());
-        scores.push(score);
+        report.add(&setting, &name, comparison);
     }
-    print!("\n{}", mean_table(&scores));
+    print!("\n{}", report.mean_table());
     if let Some(path) = &args.csv {
-        let csv = csv(&names, &scores);
-        write_atomically(path, stop, |file| Ok(file.write_all(csv.as_bytes())?))?;
+        report.write_csv(path, stop)?;
         println!("wrote {}", path.display());
     }
     if let Some(path) = &args.sheet {
-        write_sheet(path, &rows, stop)?;
+        report.write_sheet(path, stop)?;
         println!("wrote {}", path.display());
     }
     Ok(())
-}
-
-fn write_sheet(path: &Path, rows: &[[RgbImage; 5]], stop: Stop) -> Result<(), PictureError> {
-    let sheet = contact_sheet(["INPUT", "BICUBIC", "LANCZOS", "OURS", "TRUTH"], rows);
-    write_atomically(path, stop, |file| {
-        sheet.write_with_encoder(image::codecs::png::PngEncoder::new(file))
-    })
 }
 
 /// The files of `--low`, as many as there are truths.
@@ -136,83 +116,4 @@ fn low_pictures(folder: &Path, truths: &[PathBuf]) -> Result<Vec<PathBuf>, Upsam
         found_low: lows.len(),
         found: truths.len(),
     })
-}
-
-const NAME_WIDTH: usize = 24;
-
-fn heading(setting: &Setting) -> String {
-    let mut line = format!(
-        "{}, x{}, {} pixels of each border left out\nluma PSNR in dB\n{:NAME_WIDTH$}",
-        setting.network.name, setting.network.scale, setting.crop, ""
-    );
-    for method in METHODS {
-        let _ = write!(line, "  {method:>8}");
-    }
-    line + "  gain on bicubic"
-}
-
-fn picture_line(name: &str, score: &[Score; METHODS.len()]) -> String {
-    let mut line = format!("{name:NAME_WIDTH$}");
-    for score in score {
-        let _ = write!(line, "  {:8.2}", score.luma_psnr);
-    }
-    let [.., bicubic, _, ours] = score;
-    let _ = write!(line, "  {:+15.2}", ours.luma_psnr - bicubic.luma_psnr);
-    line
-}
-
-/// The means over the pictures, a line for each method.
-fn mean_table(scores: &[[Score; METHODS.len()]]) -> String {
-    let has_ycbcr = scores
-        .iter()
-        .flatten()
-        .any(|score| score.ycbcr_psnr.is_some());
-    let mut table = format!(
-        "mean of {} pictures  luma PSNR  luma SSIM  RGB PSNR  RGB SSIM",
-        scores.len()
-    );
-    let name_width = table.find("  luma").unwrap_or_default();
-    table += if has_ycbcr { "  YCbCr PSNR\n" } else { "\n" };
-    for (index, method) in METHODS.into_iter().enumerate() {
-        let mean = |value: fn(&Score) -> f64| {
-            scores.iter().map(|score| value(&score[index])).sum::<f64>() / scores.len() as f64
-        };
-        let _ = write!(
-            table,
-            "{method:name_width$}  {:9.2}  {:9.4}  {:8.2}  {:8.4}",
-            mean(|score| score.luma_psnr),
-            mean(|score| score.luma_ssim),
-            mean(|score| score.rgb_psnr),
-            mean(|score| score.rgb_ssim),
-        );
-        if has_ycbcr {
-            let _ = write!(
-                table,
-                "  {:10.3}",
-                mean(|s| s.ycbcr_psnr.unwrap_or(f64::NAN))
-            );
-        }
-        table.push('\n');
-    }
-    table
-}
-
-fn csv(names: &[String], scores: &[[Score; METHODS.len()]]) -> String {
-    let mut csv = "picture,method,luma_psnr,luma_ssim,rgb_psnr,rgb_ssim,ycbcr_psnr\n".to_string();
-    for (name, scores) in names.iter().zip(scores) {
-        let name = name.replace('"', "\"\"");
-        for (method, score) in METHODS.into_iter().zip(scores) {
-            let ycbcr = score.ycbcr_psnr.map(|psnr| format!("{psnr:.4}"));
-            let _ = writeln!(
-                csv,
-                "\"{name}\",{method},{:.4},{:.6},{:.4},{:.6},{}",
-                score.luma_psnr,
-                score.luma_ssim,
-                score.rgb_psnr,
-                score.rgb_ssim,
-                ycbcr.unwrap_or_default(),
-            );
-        }
-    }
-    csv
 }

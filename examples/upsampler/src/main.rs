@@ -4,6 +4,7 @@
 mod atomic;
 mod bicubic;
 mod checkpoint;
+mod curves;
 mod data;
 mod enlarge;
 mod enlarge_command;
@@ -22,6 +23,7 @@ mod report;
 mod rng;
 mod scene;
 mod sheet;
+mod steps;
 mod stop;
 mod tiles;
 mod train;
@@ -35,13 +37,14 @@ use clap::{Parser, Subcommand};
 use enlarge_command::EnlargeArgs;
 use error::{PictureError, UpsamplerError};
 use eval_command::EvalArgs;
+use steps::StepsArgs;
 use stop::{INTERRUPTED_STATUS, Stop};
 use train_command::TrainArgs;
 
 /// Enlarges pictures with a small network.
 ///
-/// Without a command it trains one on built-in images for about one minute, as `upsampler train`
-/// does, and draws a comparison with bicubic enlargement.
+/// Without a command it trains one on built-in images, as `upsampler train` does, and draws a
+/// comparison with other methods.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -57,6 +60,7 @@ enum Command {
     Enlarge(EnlargeArgs),
     Eval(EvalArgs),
     Train(TrainArgs),
+    Steps(StepsArgs),
 }
 
 fn main() -> ExitCode {
@@ -76,11 +80,13 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<(), UpsamplerError> {
+    let stop = Stop::on_signals();
     match &cli.command {
-        Some(Command::Enlarge(args)) => enlarge_command::run(args, Stop::on_signals()),
-        Some(Command::Eval(args)) => eval_command::run(args, Stop::on_signals()),
-        Some(Command::Train(args)) => train_command::run(args),
-        None => train_command::run(&cli.train),
+        Some(Command::Enlarge(args)) => enlarge_command::run(args, stop),
+        Some(Command::Eval(args)) => eval_command::run(args, stop),
+        Some(Command::Train(args)) => train_command::run(args, stop),
+        Some(Command::Steps(args)) => steps::run(args),
+        None => train_command::run(&cli.train, stop),
     }
 }
 

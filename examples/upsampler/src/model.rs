@@ -1,161 +1,328 @@
-//! The network: convolutions find features at low resolution, and a transposed convolution turns
-//! them into the detail that bicubic enlargement lacks.
+//! FSRCNN (Dong, Loy and Tang, ECCV 2016, <https://arxiv.org/abs/1608.00367>): convolutions find
+//! features at low resolution, and a transposed convolution, the head, makes the enlargement of them.
 
 use std::f64::consts::SQRT_2;
-use std::ops::Range;
 
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::interpolate::{Interpolate2d, Interpolate2dConfig, InterpolateMode};
-use burn::nn::{Initializer, PaddingConfig2d, Relu};
-use burn::tensor::{Device, Tensor, TensorData};
-use burn_deconv::{Deconv2dLayer, Deconv2dLayerConfig};
-use image::{Rgb, Rgb32FImage};
+use burn::nn::{Initializer, PRelu, PReluConfig, PaddingConfig2d};
+use burn::tensor::{Device, Tensor};
+use burn_deconv::{Deconv2dLayer, Deconv2dLayerConfig, Padding};
 
-/// The number of pixels in a strip of [`Upsampler::enlarge_image`]. It bounds the memory.
-const STRIP_PIXELS: usize = 1 << 16;
+/// Height and width of the first kernel, of those that map, and of the head's.
+const FEATURE_KERNEL: usize = 5;
+const MAP_KERNEL: usize = 3;
+const HEAD_KERNEL: usize = 9;
 
-/// Configuration of an [`Upsampler`].
+/// Which of the convolutions that map are followed by an activation.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum MapActivations {
+    /// Each, as in the paper's code.
+    Each,
+    /// The last, as in the weights of <https://github.com/Nhat-Thanh/FSRCNN-Pytorch>.
+    Last,
+}
+
+/// Where the head's output begins. The two differ by a pixel.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum HeadPadding {
+    /// Keras' `Conv2DTranspose(.., padding="same")`, [`Padding::Same`].
+    Keras,
+    /// PyTorch's `ConvTranspose2d(.., padding=4, output_padding=scale - 1)`.
+    PyTorch,
+}
+
+/// Configuration of an [`Fsrcnn`].
 #[derive(Config, Debug, PartialEq)]
-pub struct UpsamplerConfig {
-    /// Channels of the features. Default: 32.
-    #[config(default = "32")]
+pub struct FsrcnnConfig {
+    /// How much larger the output is: 2, 3 or 4.
+    pub scale: usize,
+    /// 1: luma; 3: luma and both chroma channels.
+    #[config(default = "1")]
     pub channels: usize,
-    /// The number of convolutions. Default: 4.
+    /// The paper's d: channels of the features.
+    #[config(default = "56")]
+    pub features: usize,
+    /// The paper's s: channels between shrinking and expanding.
+    #[config(default = "12")]
+    pub shrunk: usize,
+    /// The paper's m: how many convolutions map.
     #[config(default = "4")]
-    pub layers: usize,
+    pub maps: usize,
+    /// Where there are activations.
+    #[config(default = "MapActivations::Each")]
+    pub activations: MapActivations,
+    /// Where the head's output begins.
+    #[config(default = "HeadPadding::Keras")]
+    pub head: HeadPadding,
+    /// Adds bicubic enlargement, so that training starts from it and a short run pays. The paper
+    /// does not.
+    #[config(default = true)]
+    pub skip: bool,
 }
 
-/// Enlarges RGB images by 2.
+/// Enlarges images by a whole number.
 #[derive(Module, Debug)]
-pub struct Upsampler {
-    features: Vec<Conv2d>,
-    activation: Relu,
-    deconv: Deconv2dLayer,
-    enlarge: Interpolate2d,
+pub struct Fsrcnn {
+    feature_extract: Conv2d,
+    activation_1: PRelu,
+    shrink: Conv2d,
+    activation_2: PRelu,
+    maps: Vec<Conv2d>,
+    /// After each of `maps` but the last; empty for [`MapActivations::Last`].
+    map_activations: Vec<PRelu>,
+    activation_3: PRelu,
+    expand: Conv2d,
+    activation_4: PRelu,
+    pub deconv: Deconv2dLayer,
+    skip: Option<Interpolate2d>,
 }
 
-impl UpsamplerConfig {
-    /// Initializes a new [`Upsampler`].
-    pub fn init(&self, device: &Device) -> Upsampler {
-        let features = (0..self.layers).map(|layer| {
-            let (channels_in, kernel) = if layer == 0 {
-                (3, 5)
-            } else {
-                (self.channels, 3)
-            };
-            Conv2dConfig::new([channels_in, self.channels], [kernel, kernel])
+impl FsrcnnConfig {
+    /// Initializes a new [`Fsrcnn`].
+    pub fn init(&self, device: &Device) -> Fsrcnn {
+        let Self {
+            channels,
+            features,
+            shrunk,
+            ..
+        } = *self;
+        let conv = |channels, kernel| {
+            Conv2dConfig::new(channels, [kernel, kernel])
                 .with_padding(PaddingConfig2d::Same)
                 .with_initializer(Initializer::KaimingNormal {
                     gain: SQRT_2,
                     fan_out_only: false,
                 })
                 .init(device)
-        });
-        Upsampler {
-            features: features.collect(),
-            activation: Relu::new(),
-            // The defaults, stride 2 and `Padding::Same`, double the size. With zero weights, the
-            // network starts as bicubic enlargement.
-            deconv: Deconv2dLayerConfig::new([self.channels, 3], [4, 4])
-                .with_initializer(Initializer::Zeros)
-                .init(device),
-            enlarge: Interpolate2dConfig::new()
-                .with_scale_factor(Some([2.0, 2.0]))
-                .with_mode(InterpolateMode::Cubic)
-                .with_align_corners(false)
-                .init(),
+        };
+        let activation = |channels| {
+            PReluConfig::new()
+                .with_num_parameters(channels)
+                .init(device)
+        };
+        let between = match self.activations {
+            MapActivations::Each => self.maps.saturating_sub(1),
+            MapActivations::Last => 0,
+        };
+        Fsrcnn {
+            feature_extract: conv([channels, features], FEATURE_KERNEL),
+            activation_1: activation(features),
+            shrink: conv([features, shrunk], 1),
+            activation_2: activation(shrunk),
+            maps: (0..self.maps)
+                .map(|_| conv([shrunk, shrunk], MAP_KERNEL))
+                .collect(),
+            map_activations: (0..between).map(|_| activation(shrunk)).collect(),
+            activation_3: activation(shrunk),
+            expand: conv([shrunk, features], 1),
+            activation_4: activation(features),
+            deconv: self.head().init(device),
+            skip: self.skip.then(|| self.bicubic()),
         }
+    }
+
+    /// The last layer.
+    pub fn head(&self) -> Deconv2dLayerConfig {
+        let padding = match self.head {
+            HeadPadding::Keras => Padding::Same,
+            HeadPadding::PyTorch => {
+                let before = HEAD_KERNEL / 2;
+                let after = before + 1 - self.scale;
+                Padding::Explicit(before, before, after, after)
+            }
+        };
+        // With zero weights, a network with a skip starts as bicubic enlargement.
+        let initializer = if self.skip {
+            Initializer::Zeros
+        } else {
+            Initializer::Normal {
+                mean: 0.0,
+                std: 0.001,
+            }
+        };
+        Deconv2dLayerConfig::new([self.features, self.channels], [HEAD_KERNEL, HEAD_KERNEL])
+            .with_stride([self.scale, self.scale])
+            .with_padding(padding)
+            .with_initializer(initializer)
+    }
+
+    fn bicubic(&self) -> Interpolate2d {
+        let scale = self.scale as f32;
+        Interpolate2dConfig::new()
+            .with_scale_factor(Some([scale, scale]))
+            .with_mode(InterpolateMode::Cubic)
+            .with_align_corners(false)
+            .init()
+    }
+
+    /// Checks the sizes that a file may hold.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong and what was expected, in words.
+    pub fn check(&self) -> Result<(), String> {
+        let sizes = [
+            ("scale", self.scale, 2..=4),
+            ("channels", self.channels, 1..=3),
+            ("features", self.features, 1..=1024),
+            ("shrunk", self.shrunk, 1..=1024),
+            ("maps", self.maps, 1..=64),
+        ];
+        for (name, value, range) in sizes {
+            if !range.contains(&value) {
+                let [first, last] = [range.start(), range.end()];
+                return Err(format!("{name} is {value}, expected {first} to {last}"));
+            }
+        }
+        if self.channels == 2 {
+            return Err("channels is 2, expected 1 or 3".into());
+        }
+        Ok(())
+    }
+
+    /// An output pixel depends on no input pixel that is farther away than this from the one it
+    /// lies in.
+    pub fn reach(&self) -> usize {
+        // Half of each kernel; the head's counts in output pixels, and may begin a pixel later.
+        FEATURE_KERNEL / 2 + self.maps * (MAP_KERNEL / 2) + HEAD_KERNEL.div_ceil(self.scale)
     }
 }
 
-impl Upsampler {
+impl Fsrcnn {
     /// Applies the forward pass on the input tensor.
     ///
     /// # Shapes
     ///
-    /// - low: `[n, 3, h, w]`
-    /// - output: `[n, 3, 2 h, 2 w]`
+    /// - low: `[n, channels, h, w]`
+    /// - output: `[n, channels, scale * h, scale * w]`
     pub fn forward(&self, low: Tensor<4>) -> Tensor<4> {
-        let features = self.features.iter().fold(low.clone(), |features, conv| {
-            self.activation.forward(conv.forward(features))
-        });
-        self.enlarge.forward(low) + self.deconv.forward(features)
+        self.forward_with(low, |features| self.deconv.forward(features))
     }
 
-    /// Enlarges a whole image in strips. They overlap by the rows that an output pixel depends on.
-    ///
-    /// # Shapes
-    ///
-    /// - low: `[h, w]` pixels
-    /// - output: `[2 h, 2 w]` pixels
-    pub fn enlarge_image(&self, low: &Rgb32FImage) -> Rgb32FImage {
-        let [height, width] = [low.height() as usize, low.width() as usize];
-        let rows = (STRIP_PIXELS / width).max(1);
-        // Half of each kernel: 2 rows for the first, 1 for each other and for the transposed one.
-        let reach = 2 + (self.features.len() - 1) + 1;
-        let mut output = Rgb32FImage::new(2 * low.width(), 2 * low.height());
-        for top in (0..height).step_by(rows) {
-            let bottom = (top + rows).min(height);
-            let [from, to] = [top.saturating_sub(reach), (bottom + reach).min(height)];
-            let strip = self.forward(rows_as_tensor(low, from..to)).into_data();
-            let strip: &[f32] = strip.as_slice().expect("the model computes in f32");
-            let [rows, columns] = [2 * (to - from), 2 * width];
-            for (y, x) in (2 * top..2 * bottom).flat_map(|y| (0..columns).map(move |x| (y, x))) {
-                let place = (y - 2 * from) * columns + x;
-                let pixel = [0, 1, 2].map(|channel| strip[channel * rows * columns + place]);
-                output.put_pixel(x as u32, y as u32, Rgb(pixel));
+    /// [`forward`](Self::forward) with another head, for comparisons.
+    pub fn forward_with(
+        &self,
+        low: Tensor<4>,
+        head: impl FnOnce(Tensor<4>) -> Tensor<4>,
+    ) -> Tensor<4> {
+        let features = self.feature_extract.forward(low.clone());
+        let features = self.activation_1.forward(features);
+        let mut mapped = self.activation_2.forward(self.shrink.forward(features));
+        for (index, map) in self.maps.iter().enumerate() {
+            mapped = map.forward(mapped);
+            if let Some(activation) = self.map_activations.get(index) {
+                mapped = activation.forward(mapped);
             }
         }
-        output
+        let mapped = self.activation_3.forward(mapped);
+        let features = self.activation_4.forward(self.expand.forward(mapped));
+        let output = head(features);
+        match &self.skip {
+            Some(skip) => output + skip.forward(low),
+            None => output,
+        }
     }
-}
 
-/// `[1, 3, rows, w]`
-fn rows_as_tensor(image: &Rgb32FImage, rows: Range<usize>) -> Tensor<4> {
-    let [height, width] = [rows.len(), image.width() as usize];
-    let pixels = &image.as_raw()[3 * rows.start * width..3 * rows.end * width];
-    Tensor::<3>::from_data(
-        TensorData::new(pixels.to_vec(), [height, width, 3]),
-        &Device::default(),
-    )
-    .permute([2, 0, 1])
-    .unsqueeze()
+    /// The convolutions of `self` and the head of `other`, for another scale.
+    pub fn with_head_of(self, other: Self) -> Self {
+        Self {
+            deconv: other.deconv,
+            skip: other.skip,
+            ..self
+        }
+    }
+
+    /// The head of `self` with the weights of another's, trained for another scale.
+    pub fn with_head_weights_of(mut self, other: &Self) -> Self {
+        self.deconv.weight = other.deconv.weight.clone();
+        self.deconv.bias = other.deconv.bias.clone();
+        self
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::tensor::Distribution;
 
-    #[test]
-    fn the_output_is_twice_the_input() {
-        let device = Device::default();
-        let model = UpsamplerConfig::new().init(&device);
-        let output = model.forward(Tensor::zeros([2, 3, 9, 14], &device));
-        assert_eq!(output.dims(), [2, 3, 18, 28]);
+    fn variants() -> impl Iterator<Item = FsrcnnConfig> {
+        [2, 3, 4].into_iter().flat_map(|scale| {
+            [HeadPadding::Keras, HeadPadding::PyTorch].map(|head| {
+                FsrcnnConfig::new(scale)
+                    .with_head(head)
+                    .with_channels(2)
+                    .with_skip(head == HeadPadding::Keras)
+            })
+        })
     }
 
     #[test]
-    fn strips_make_the_whole_image() {
-        let model = UpsamplerConfig::new()
-            .with_channels(4)
-            .init(&Device::default());
-        // 8 rows are a strip
-        let width = STRIP_PIXELS as u32 / 8;
-        let low = Rgb32FImage::from_fn(width, 20, |x, y| {
-            Rgb([x % 7, y % 5, (x * y) % 11].map(|value| value as f32 / 10.0))
-        });
-        let whole = model.forward(rows_as_tensor(&low, 0..20)).into_data();
-        let whole: &[f32] = whole.as_slice().unwrap();
-        let strips = model.enlarge_image(&low);
-        assert_eq!(strips.dimensions(), (2 * width, 40));
-        for (x, y, pixel) in strips.enumerate_pixels() {
-            for (channel, value) in pixel.0.into_iter().enumerate() {
-                let place = (channel * 40 + y as usize) * 2 * width as usize + x as usize;
-                // The order of summation over some hundred products may differ.
-                assert!((value - whole[place]).abs() < 1e-5, "{value} at ({x}, {y})");
-            }
+    fn the_output_is_larger_by_the_scale() {
+        let device = Device::default();
+        for config in variants() {
+            let output = config
+                .init(&device)
+                .forward(Tensor::zeros([2, 2, 9, 14], &device));
+            assert_eq!(
+                output.dims(),
+                [2, 2, 9 * config.scale, 14 * config.scale],
+                "{config}"
+            );
         }
+    }
+
+    #[test]
+    fn the_parameters_are_the_papers() {
+        // 12,464 weights (section 3.1 of the paper, without biases and activations)
+        let [d, s, m] = [56, 12, 4];
+        let weights = 25 * d + d * s + m * 9 * s * s + s * d + 81 * d;
+        assert_eq!(weights, 12_464);
+        let biases = d + s + m * s + d + 1;
+        let activations = d + s + m * s + d;
+        let model = FsrcnnConfig::new(3).init(&Device::default());
+        assert_eq!(model.num_params(), weights + biases + activations);
+    }
+
+    /// A change of one pixel changes no output beyond the reach, so tiles may begin there.
+    #[test]
+    fn no_pixel_beyond_the_reach_matters() {
+        const SIZE: usize = 33;
+        let device = Device::default();
+        device.seed(5);
+        for config in variants() {
+            let config = config.with_skip(false);
+            let model = config.init(&device);
+            let reach = config.reach();
+            let low = Tensor::<4>::random([1, 2, SIZE, SIZE], Distribution::Default, &device);
+            let centre = [0..1, 0..2, 16..17, 16..17];
+            let changed = low
+                .clone()
+                .slice_assign(centre, Tensor::ones([1, 2, 1, 1], &device) * 3.0);
+            let difference = (model.forward(changed) - model.forward(low)).abs();
+            let difference = difference.into_data();
+            let difference: &[f32] = difference.as_slice().unwrap();
+            let columns = config.scale * SIZE;
+            for (place, &value) in difference.iter().enumerate() {
+                let far = [place / columns % columns, place % columns]
+                    .into_iter()
+                    .any(|at| (at / config.scale).abs_diff(16) > reach);
+                // The order of summation may depend on the value of a neighbour: not expected.
+                assert!(!far || value == 0.0, "{config}: {value} at {place}");
+            }
+            assert!(difference.iter().any(|&value| value > 0.0));
+        }
+    }
+
+    #[test]
+    fn a_new_network_with_a_skip_is_bicubic() {
+        let device = Device::default();
+        let config = FsrcnnConfig::new(3);
+        let low = Tensor::<4>::random([1, 1, 7, 8], Distribution::Default, &device);
+        let bicubic = config.bicubic().forward(low.clone());
+        let output = config.init(&device).forward(low);
+        assert_eq!(output.into_data(), bicubic.into_data());
     }
 }

@@ -11,7 +11,7 @@ use image::codecs::png::PngEncoder;
 use image::codecs::webp::WebPEncoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, ImageFormat};
-use image::{ImageReader, ImageResult, Limits};
+use image::{ImageReader, ImageResult, Limits, Rgb32FImage};
 
 use crate::atomic::write_atomically;
 use crate::error::PictureError;
@@ -143,6 +143,17 @@ impl Pixels {
         match &mut self.samples {
             Samples::Bytes(samples) => samples[index] = level as u8,
             Samples::Words(samples) => samples[index] = level as u16,
+        }
+    }
+
+    /// Red, green and blue of 8 bits; the values are clamped to 0 to 1.
+    pub fn from_colours(image: &Rgb32FImage) -> Self {
+        let level = |&value: &f32| (value.clamp(0.0, 1.0) * f32::from(u8::MAX) + 0.5) as u8;
+        Self {
+            height: image.height() as usize,
+            width: image.width() as usize,
+            channels: 3,
+            samples: Samples::Bytes(image.iter().map(level).collect()),
         }
     }
 

@@ -1,8 +1,6 @@
 //! One line of progress. A terminal shows it in place; elsewhere it is printed once an epoch.
 
 use std::io::{IsTerminal, Write, stdout};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::train::Interrupter;
@@ -14,12 +12,14 @@ use burn::train::renderer::{
 };
 
 use crate::quality::psnr_of_mse;
+use crate::stop::Stop;
 
 /// Shows the epoch, the patches done, the losses and the time left, and stops the training on
 /// Ctrl-C.
 pub struct ProgressLine {
-    stop: Arc<AtomicBool>,
+    stop: Stop,
     interrupter: Interrupter,
+    quiet: bool,
     rewrite: bool,
     started: Instant,
     first_epoch: usize,
@@ -56,11 +56,12 @@ impl Mean {
 }
 
 impl ProgressLine {
-    /// Starts the clock. When `stop` is set, `interrupter` is told to stop after the step.
-    pub fn new(stop: Arc<AtomicBool>, interrupter: Interrupter) -> Self {
+    /// Starts the clock. When `stop` is requested, `interrupter` is told to stop after the step.
+    pub fn new(stop: Stop, interrupter: Interrupter) -> Self {
         Self {
             stop,
             interrupter,
+            quiet: false,
             rewrite: stdout().is_terminal(),
             started: Instant::now(),
             first_epoch: 1,
@@ -71,6 +72,15 @@ impl ProgressLine {
             items: 0,
             train_loss: Mean::default(),
             valid_loss: Mean::default(),
+        }
+    }
+
+    /// Shows nothing, for a run with a dashboard; it still stops the training.
+    pub fn silent(self) -> Self {
+        Self {
+            quiet: true,
+            rewrite: false,
+            ..self
         }
     }
 
@@ -101,6 +111,9 @@ impl ProgressLine {
 
     /// The training continues even if the line cannot be written.
     fn show(&self) {
+        if self.quiet {
+            return;
+        }
         let mut out = stdout().lock();
         let _ = if self.rewrite {
             write!(out, "\r{}\x1b[K", self.line()).and_then(|()| out.flush())
@@ -127,7 +140,7 @@ impl TrainingProgressLogger for ProgressLine {
     }
 
     fn update_split(&mut self, items_done: usize) {
-        if self.stop.load(Ordering::Relaxed) {
+        if self.stop.is_requested() {
             self.interrupter.stop(Some("Ctrl-C"));
         }
         if self.training {

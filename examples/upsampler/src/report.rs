@@ -1,177 +1,177 @@
-//! The quality of the result: PSNR beside the baselines, as a table and as a picture.
+//! What a comparison prints and writes: the table, the CSV file, the contact sheet.
 
-use std::fmt::{self, Display, Formatter};
+use std::fmt::Write as _;
+use std::path::Path;
 
-use image::imageops::FilterType;
-use image::{Rgb, Rgb32FImage, RgbImage};
+use image::RgbImage;
+use image::codecs::png::PngEncoder;
 
-use crate::data::Pair;
-use crate::quality::psnr_of_mse;
+use crate::atomic::write_atomically;
+use crate::error::PictureError;
+use crate::eval::{Comparison, METHODS, Score, Setting};
 use crate::sheet::{ROWS, contact_sheet};
+use crate::stop::Stop;
 
-/// PSNR in dB over all three channels of whole images, with values clamped to 0 to 1.
-///
-/// # Shapes
-///
-/// - image, truth: `[h, w]` pixels, the same size
-pub fn psnr(image: &Rgb32FImage, truth: &Rgb32FImage) -> f64 {
-    assert_eq!(image.dimensions(), truth.dimensions());
-    let squared_error = |(&got, &expected): (&f32, &f32)| {
-        (f64::from(got.clamp(0.0, 1.0)) - f64::from(expected)).powi(2)
-    };
-    let sum: f64 = image.iter().zip(truth.iter()).map(squared_error).sum();
-    psnr_of_mse(sum / truth.as_raw().len() as f64)
+/// The comparisons of several pictures.
+#[derive(Default)]
+pub struct Report {
+    names: Vec<String>,
+    scores: Vec<[Score; METHODS.len()]>,
+    /// The versions of the first pictures.
+    rows: Vec<[RgbImage; 5]>,
 }
 
-/// One validation image, enlarged with bicubic interpolation and with the network.
-pub struct Entry {
-    pub pair: Pair,
-    /// `[SCALE * h, SCALE * w]` pixels, as the next.
-    pub bicubic: Rgb32FImage,
-    pub ours: Rgb32FImage,
-    pub psnr: Psnr,
-}
-
-/// PSNR in dB of the baselines and of the network.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Psnr {
-    pub nearest: f64,
-    pub bilinear: f64,
-    pub bicubic: f64,
-    pub ours: f64,
-}
-
-impl Entry {
-    /// Enlarges an image with the baselines of the `image` crate and compares.
-    pub fn new(pair: Pair, ours: Rgb32FImage) -> Self {
-        let bicubic = pair.enlarged(FilterType::CatmullRom);
-        let psnr = Psnr {
-            nearest: psnr(&pair.enlarged(FilterType::Nearest), &pair.truth),
-            bilinear: psnr(&pair.enlarged(FilterType::Triangle), &pair.truth),
-            bicubic: psnr(&bicubic, &pair.truth),
-            ours: psnr(&ours, &pair.truth),
-        };
-        Self {
-            pair,
-            bicubic,
-            ours,
-            psnr,
+impl Report {
+    /// Adds a picture and prints its line, below the heading if it is the first.
+    pub fn add(&mut self, setting: &Setting, name: &str, comparison: Comparison) {
+        let Comparison { score, versions } = comparison;
+        if self.names.is_empty() {
+            println!("{}", heading(setting));
         }
-    }
-}
-
-/// The PSNR of each validation image and the mean.
-pub struct Table<'a>(pub &'a [Entry]);
-
-impl Table<'_> {
-    /// The mean of the PSNR over the images.
-    pub fn mean(&self) -> Psnr {
-        let mean = |value: fn(&Psnr) -> f64| {
-            self.0.iter().map(|entry| value(&entry.psnr)).sum::<f64>() / self.0.len() as f64
-        };
-        Psnr {
-            nearest: mean(|psnr| psnr.nearest),
-            bilinear: mean(|psnr| psnr.bilinear),
-            bicubic: mean(|psnr| psnr.bicubic),
-            ours: mean(|psnr| psnr.ours),
+        println!("{}", picture_line(name, &score));
+        if self.rows.len() < ROWS {
+            self.rows.push(versions);
         }
+        self.names.push(name.to_owned());
+        self.scores.push(score);
     }
-}
 
-impl Display for Table<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let names = self.0.iter().map(|entry| entry.pair.name.chars().count());
-        let width = names.chain([4]).max().unwrap_or_default();
-        writeln!(
-            f,
-            "PSNR in dB over whole images: RGB, no border left out, values clamped to 0 to 1"
-        )?;
-        writeln!(
-            f,
-            "{:width$}  {:>7}  {:>8}  {:>7}  {:>6}  {:>15}",
-            "", "nearest", "bilinear", "bicubic", "ours", "gain on bicubic"
-        )?;
-        let mean = ("mean", self.mean());
-        let entries = self
-            .0
-            .iter()
-            .map(|entry| (entry.pair.name.as_str(), entry.psnr));
-        for (name, psnr) in entries.chain([mean]) {
-            let Psnr {
-                nearest,
-                bilinear,
-                bicubic,
-                ours,
-            } = psnr;
-            let gain = ours - bicubic;
-            writeln!(
-                f,
-                "{name:width$}  {nearest:7.2}  {bilinear:8.2}  {bicubic:7.2}  {ours:6.2}  {gain:+15.2}"
-            )?;
-        }
-        Ok(())
+    /// How many dB of luma the network is better than bicubic enlargement, in the mean.
+    pub fn gain(&self) -> f64 {
+        let gains = self.scores.iter().map(gain);
+        gains.sum::<f64>() / self.scores.len() as f64
     }
-}
 
-/// Draws crops of the first images side by side: input, bicubic, ours, truth.
-pub fn comparison(entries: &[Entry]) -> RgbImage {
-    let rows: Vec<_> = entries
-        .iter()
-        .take(ROWS)
-        .map(|entry| {
-            let nearest = entry.pair.enlarged(FilterType::Nearest);
-            [&nearest, &entry.bicubic, &entry.ours, &entry.pair.truth].map(eight_bits)
+    /// The means over the pictures, a line for each method.
+    pub fn mean_table(&self) -> String {
+        mean_table(&self.scores)
+    }
+
+    /// Writes all figures as CSV.
+    pub fn write_csv(&self, path: &Path, stop: Stop) -> Result<(), PictureError> {
+        let csv = csv(&self.names, &self.scores);
+        write_atomically(path, stop, |file| Ok(file.write_all(csv.as_bytes())?))
+    }
+
+    /// Writes the most detailed part of the first pictures as PNG.
+    pub fn write_sheet(&self, path: &Path, stop: Stop) -> Result<(), PictureError> {
+        let labels = ["INPUT", "BICUBIC", "LANCZOS", "OURS", "TRUTH"];
+        let sheet = contact_sheet(labels, &self.rows);
+        write_atomically(path, stop, |file| {
+            sheet.write_with_encoder(PngEncoder::new(file))
         })
-        .collect();
-    contact_sheet(["INPUT", "BICUBIC", "OURS", "TRUTH"], &rows)
+    }
 }
 
-fn eight_bits(image: &Rgb32FImage) -> RgbImage {
-    let level = |value: f32| (value.clamp(0.0, 1.0) * 255.0).round() as u8;
-    RgbImage::from_fn(image.width(), image.height(), |x, y| {
-        Rgb(image.get_pixel(x, y).0.map(level))
-    })
+fn gain(score: &[Score; METHODS.len()]) -> f64 {
+    let [.., bicubic, _, ours] = score;
+    ours.luma_psnr - bicubic.luma_psnr
+}
+
+const NAME_WIDTH: usize = 24;
+
+fn heading(setting: &Setting) -> String {
+    let mut line = format!(
+        "{}, x{}, {} pixels of each border left out\nluma PSNR in dB\n{:NAME_WIDTH$}",
+        setting.network.name, setting.network.scale, setting.crop, ""
+    );
+    for method in METHODS {
+        let _ = write!(line, "  {method:>8}");
+    }
+    line + "  gain on bicubic"
+}
+
+fn picture_line(name: &str, score: &[Score; METHODS.len()]) -> String {
+    let mut line = format!("{name:NAME_WIDTH$}");
+    for score in score {
+        let _ = write!(line, "  {:8.2}", score.luma_psnr);
+    }
+    let _ = write!(line, "  {:+15.2}", gain(score));
+    line
+}
+
+/// The means over the pictures, a line for each method.
+fn mean_table(scores: &[[Score; METHODS.len()]]) -> String {
+    let has_ycbcr = scores
+        .iter()
+        .flatten()
+        .any(|score| score.ycbcr_psnr.is_some());
+    let mut table = format!(
+        "mean of {} pictures  luma PSNR  luma SSIM  RGB PSNR  RGB SSIM",
+        scores.len()
+    );
+    let name_width = table.find("  luma").unwrap_or_default();
+    table += if has_ycbcr { "  YCbCr PSNR\n" } else { "\n" };
+    for (index, method) in METHODS.into_iter().enumerate() {
+        let mean = |value: fn(&Score) -> f64| {
+            scores.iter().map(|score| value(&score[index])).sum::<f64>() / scores.len() as f64
+        };
+        let _ = write!(
+            table,
+            "{method:name_width$}  {:9.2}  {:9.4}  {:8.2}  {:8.4}",
+            mean(|score| score.luma_psnr),
+            mean(|score| score.luma_ssim),
+            mean(|score| score.rgb_psnr),
+            mean(|score| score.rgb_ssim),
+        );
+        if has_ycbcr {
+            let _ = write!(
+                table,
+                "  {:10.3}",
+                mean(|s| s.ycbcr_psnr.unwrap_or(f64::NAN))
+            );
+        }
+        table.push('\n');
+    }
+    table
+}
+
+fn csv(names: &[String], scores: &[[Score; METHODS.len()]]) -> String {
+    let mut csv = "picture,method,luma_psnr,luma_ssim,rgb_psnr,rgb_ssim,ycbcr_psnr\n".to_string();
+    for (name, scores) in names.iter().zip(scores) {
+        let name = name.replace('"', "\"\"");
+        for (method, score) in METHODS.into_iter().zip(scores) {
+            let ycbcr = score.ycbcr_psnr.map(|psnr| format!("{psnr:.4}"));
+            let _ = writeln!(
+                csv,
+                "\"{name}\",{method},{:.4},{:.6},{:.4},{:.6},{}",
+                score.luma_psnr,
+                score.luma_ssim,
+                score.rgb_psnr,
+                score.rgb_ssim,
+                ycbcr.unwrap_or_default(),
+            );
+        }
+    }
+    csv
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn grey(value: f32) -> Rgb32FImage {
-        Rgb32FImage::from_pixel(4, 2, Rgb([value; 3]))
-    }
-
     #[test]
-    fn psnr_is_that_of_the_mean_squared_error() {
-        // an error of 0.1 everywhere is 10 log10(1 / 0.01)
-        assert!((psnr(&grey(0.6), &grey(0.5)) - 20.0).abs() < 1e-5);
-        // of 0.1 at one value of the 24
-        let mut image = grey(0.5);
-        image.get_pixel_mut(3, 1).0[2] = 0.4;
-        assert!((psnr(&image, &grey(0.5)) - (20.0 + 10.0 * 24f64.log10())).abs() < 1e-5);
-    }
-
-    #[test]
-    fn psnr_clamps() {
-        assert_eq!(psnr(&grey(1.7), &grey(1.0)), psnr_of_mse(0.0));
-        assert_eq!(psnr(&grey(-0.1), &grey(0.0)), psnr_of_mse(0.0));
-    }
-
-    #[test]
-    fn the_table_ends_with_the_mean() {
-        let entry = |name: &str, value| {
-            let pair = Pair::new(
-                name.into(),
-                &Rgb32FImage::from_pixel(64, 64, Rgb([value; 3])),
-            );
-            let ours = Rgb32FImage::from_pixel(64, 64, Rgb([0.5; 3]));
-            Entry::new(pair, ours)
+    fn the_table_has_the_means() {
+        let of = |psnr| {
+            [0.0, 0.0, 30.0, 0.0, psnr].map(|luma_psnr| Score {
+                luma_psnr,
+                ..Score::default()
+            })
         };
-        let entries = [entry("a", 0.6), entry("b", 0.49)];
-        let table = Table(&entries);
-        assert!((table.mean().ours - 30.0).abs() < 1e-4);
-        let text = table.to_string();
-        assert!(text.lines().last().unwrap().starts_with("mean"), "{text}");
-        assert_eq!(text.lines().count(), 5);
+        let report = Report {
+            names: vec!["a".into(), "b\"c".into()],
+            scores: vec![of(31.0), of(34.0)],
+            rows: Vec::new(),
+        };
+        assert!((report.gain() - 2.5).abs() < 1e-12);
+        let table = report.mean_table();
+        let ours = table.lines().last().unwrap();
+        assert!(
+            ours.starts_with("ours") && ours.contains("32.50"),
+            "{table}"
+        );
+        assert!(!table.contains("YCbCr"), "{table}");
+        let csv = csv(&report.names, &report.scores);
+        assert!(csv.contains("\"b\"\"c\",ours,34.0000,"), "{csv}");
     }
 }

@@ -1,43 +1,118 @@
-//! Networks from files: published weights of PyTorch and Keras. What a file is, and by how much its
-//! network enlarges, is found out from its contents.
+//! Networks from files: models of `upsampler train`, and published weights of PyTorch and Keras. What
+//! a file is, and by how much its network enlarges, is found out from its contents.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use burn::tensor::Device;
+use burn::config::Config;
+use burn::module::Module;
+use burn::store::ModuleRecord;
+use burn::tensor::{Bytes, Device};
 use burn_weights::{WeightsError, WeightsFile};
 
 use crate::error::ModelError;
-use crate::network::{Framework, Network, PublishedFsrcnn};
+use crate::model::{Fsrcnn, FsrcnnConfig, HeadPadding, MapActivations};
+use crate::network::Network;
 
 const SCALES: [usize; 3] = [2, 3, 4];
+
+/// The models that `models/README.md` says how to train, for [`SCALES`].
+const BUILT_IN: [&[u8]; 3] = [
+    include_bytes!("../models/fsrcnn-x2.bpk"),
+    include_bytes!("../models/fsrcnn-x3.bpk"),
+    include_bytes!("../models/fsrcnn-x4.bpk"),
+];
 
 /// The mean difference from a smooth picture, of values in 0 to 1, above which a network does not
 /// enlarge. The published ones are at 0.01 at their own scale and at 0.2 or more at any other.
 const MAX_ERROR: f32 = 0.08;
 
-/// Reads a network. Without `scale`, it may be any.
+/// The network that the options name; without `weights` a built-in one, by default for scale 2.
 ///
 /// # Errors
 ///
 /// The file cannot be read, holds other weights, or those of another scale.
-pub fn load(path: &Path, scale: Option<usize>) -> Result<Network, ModelError> {
-    let framework = framework_of(path)?;
-    let model = read_published(path, framework, SCALES[0])?;
-    // Nothing in the file names the scale, and the kernels of all three have the same size. But a
-    // kernel of scale 3 gives wrong brightness at any other scale.
-    let candidates: Vec<_> = SCALES
-        .into_iter()
-        .map(|scale| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let model = model.clone().with_scale(framework, scale);
-            Network::published(model, scale, name.into_owned())
-        })
-        .collect();
-    let errors = candidates.iter().map(smooth_error);
+pub fn network(weights: Option<&Path>, scale: Option<u8>) -> Result<Network, ModelError> {
+    let scale = scale.map(usize::from);
+    let Some(path) = weights else {
+        return Ok(built_in(scale.unwrap_or(SCALES[0])));
+    };
+    let network = load(path)?;
+    match scale {
+        Some(expected) if expected != network.scale => Err(ModelError::Scale {
+            path: path.into(),
+            found: network.scale,
+            expected,
+        }),
+        _ => Ok(network),
+    }
+}
+
+fn built_in(scale: usize) -> Network {
+    let index = SCALES.iter().position(|&known| known == scale);
+    let bytes = BUILT_IN[index.expect("the options allow no other scale")];
+    let config = FsrcnnConfig::new(scale);
+    let model = ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes.to_vec()))
+        .and_then(|record| config.init(&Device::default()).try_load_record(record))
+        .expect("the built-in models are those of the configuration");
+    Network::new(model, config, format!("the built-in network for x{scale}"))
+}
+
+/// Reads a network of any scale.
+fn load(path: &Path) -> Result<Network, ModelError> {
+    match kind_of(path)? {
+        Kind::Ours => load_ours(path),
+        Kind::PyTorch => load_published(path, HeadPadding::PyTorch),
+        Kind::Keras => load_published(path, HeadPadding::Keras),
+    }
+}
+
+/// A model of `upsampler train`, and its settings, which lie beside it.
+fn load_ours(path: &Path) -> Result<Network, ModelError> {
+    let settings = path.with_extension("json");
+    let config = FsrcnnConfig::load(&settings).map_err(|source| ModelError::Settings {
+        path: settings.clone(),
+        source,
+    })?;
+    config.check().map_err(|reason| ModelError::BadSettings {
+        path: settings,
+        reason,
+    })?;
+    let model = ModuleRecord::load(path)
+        .and_then(|record| config.init(&Device::default()).try_load_record(record))
+        .map_err(|source| ModelError::Record {
+            path: path.into(),
+            source,
+        })?;
+    Ok(Network::new(model, config, name_of(path)))
+}
+
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// Nothing in a published file names the scale, and the kernels of all three have the same size. But
+/// a kernel of scale 3 gives wrong brightness at any other scale.
+fn load_published(path: &Path, head: HeadPadding) -> Result<Network, ModelError> {
+    let device = Device::default();
+    let config = |scale| {
+        FsrcnnConfig::new(scale)
+            .with_channels(3)
+            .with_activations(MapActivations::Last)
+            .with_head(head)
+            .with_skip(false)
+    };
+    let model = read_published(path, head, config(SCALES[0]).init(&device))?;
+    let candidates = SCALES.map(|scale| {
+        let config = config(scale);
+        let head = config.init(&device).with_head_weights_of(&model);
+        Network::new(model.clone().with_head_of(head), config, name_of(path))
+    });
+    let errors = candidates.each_ref().map(smooth_error);
     let (network, error) = candidates
-        .iter()
+        .into_iter()
         .zip(errors)
         .min_by(|a, b| a.1.total_cmp(&b.1))
         .expect("there are three scales");
@@ -47,70 +122,62 @@ pub fn load(path: &Path, scale: Option<usize>) -> Result<Network, ModelError> {
             error,
         });
     }
-    let found = network.scale;
-    match scale {
-        Some(expected) if expected != found => Err(ModelError::Scale {
-            path: path.into(),
-            found,
-            expected,
-        }),
-        _ => Ok(candidates
-            .into_iter()
-            .find(|network| network.scale == found)
-            .expect("it is one of the three")),
-    }
+    Ok(network)
+}
+
+/// What wrote a file.
+enum Kind {
+    Ours,
+    PyTorch,
+    Keras,
 }
 
 /// What wrote a file, from its first bytes.
-fn framework_of(path: &Path) -> Result<Framework, ModelError> {
+fn kind_of(path: &Path) -> Result<Kind, ModelError> {
     let unreadable = |source| ModelError::Read {
         path: path.into(),
         source,
     };
-    let kind = |found| ModelError::Kind {
+    let unknown = |found| ModelError::Kind {
         path: path.into(),
         found,
     };
     let mut start = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
     if !file.metadata().map_err(unreadable)?.is_file() {
-        return Err(kind("no file"));
+        return Err(unknown("no file"));
     }
     file.take(16).read_to_end(&mut start).map_err(unreadable)?;
     // An archive, the start of a pickle, and the length and first character of safetensors' header.
     let pytorch = start.starts_with(b"PK") || start.starts_with(b"\x80\x02");
     if start.is_empty() {
-        Err(kind("empty (0 bytes)"))
+        Err(unknown("empty (0 bytes)"))
+    } else if start.starts_with(b"NRUB") {
+        Ok(Kind::Ours)
     } else if start.starts_with(b"\x89HDF\r\n\x1a\n") {
-        Ok(Framework::Keras)
+        Ok(Kind::Keras)
     } else if pytorch || start.get(8) == Some(&b'{') {
-        Ok(Framework::PyTorch)
+        Ok(Kind::PyTorch)
     } else if image::guess_format(&start).is_ok() {
-        Err(kind("a picture"))
+        Err(unknown("a picture"))
     } else {
-        Err(kind("no file of weights that is known here"))
+        Err(unknown("no file of weights that is known here"))
     }
 }
 
-fn read_published(
-    path: &Path,
-    framework: Framework,
-    scale: usize,
-) -> Result<PublishedFsrcnn, ModelError> {
-    let failed = |source: WeightsError| ModelError::Weights { source };
+fn read_published(path: &Path, head: HeadPadding, mut model: Fsrcnn) -> Result<Fsrcnn, ModelError> {
     let renamed = |mut file: WeightsFile, names: &[(&str, &str)]| {
         for (from, to) in names {
             file = file.with_key_remapping(from, to)?;
         }
         Ok(file)
     };
-    let file = match framework {
-        Framework::PyTorch => renamed(WeightsFile::pytorch(path), &PYTORCH_NAMES),
-        Framework::Keras => renamed(WeightsFile::keras(path), &KERAS_NAMES),
+    let file = match head {
+        HeadPadding::PyTorch => renamed(WeightsFile::pytorch(path), &PYTORCH_NAMES),
+        HeadPadding::Keras => renamed(WeightsFile::keras(path), &KERAS_NAMES),
     };
-    let mut model = PublishedFsrcnn::new(framework, scale, &Device::default());
     file.and_then(|file| file.load_into(&mut model))
-        .map_err(failed)?;
+        .map_err(|source: WeightsError| ModelError::Weights { source })?;
     Ok(model)
 }
 
@@ -166,15 +233,17 @@ fn smooth_error(network: &Network) -> f32 {
     differences.sum::<f32>() / (inside.len() * inside.len()) as f32
 }
 
-/// The network that the options name.
-///
-/// # Errors
-///
-/// As [`load`].
-pub fn network(weights: Option<&Path>, scale: Option<u8>) -> Result<Network, ModelError> {
-    let scale = scale.map(usize::from);
-    match weights {
-        Some(path) => load(path, scale),
-        None => Err(ModelError::NoModel),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_networks_enlarge() {
+        for scale in SCALES {
+            let network = built_in(scale);
+            assert_eq!((network.scale, network.channels), (scale, 1));
+            // far below what bicubic enlargement by another scale would be off
+            assert!(smooth_error(&network) < 0.01, "x{scale}");
+        }
     }
 }

@@ -1,8 +1,6 @@
-//! `upsampler enlarge` and `upsampler eval` as people run them, on real files.
+//! `upsampler enlarge` and `upsampler eval`.
 
-mod common;
-
-use common::{Folder, decoder, jpeg, marked, png, profile};
+use crate::common::{Folder, decoder, exif, jpeg, marked, png, profile};
 use image::{DynamicImage, GenericImageView, ImageDecoder, Rgba, RgbaImage};
 
 const NETWORK: [&str; 2] = ["--weights", "net.safetensors"];
@@ -62,6 +60,22 @@ fn every_kind_of_pixel_survives() {
 }
 
 #[test]
+fn the_built_in_networks_enlarge() {
+    let folder = Folder::new();
+    folder.write("photo.png", &png(marked(40, 31)));
+    for scale in ["2", "3", "4"] {
+        folder.prints(&["enlarge", "photo.png", "--scale", scale]);
+        let name = format!("photo-x{scale}.png");
+        let scale: u32 = scale.parse().unwrap();
+        let large = image::open(folder.path(&name)).unwrap();
+        assert_eq!(large.dimensions(), (40 * scale, 31 * scale));
+    }
+    folder.prints(&["enlarge", "photo.png", "--skip-existing"]);
+    let table = folder.prints(&["eval", "photo.png"]);
+    assert!(table.contains("the built-in network for x2"), "{table}");
+}
+
+#[test]
 fn a_turned_photo_becomes_upright_and_keeps_its_profile() {
     let folder = with_network(2);
     let icc = profile(b"RGB ");
@@ -77,8 +91,8 @@ fn a_turned_photo_becomes_upright_and_keeps_its_profile() {
             Some(&icc),
             "{format}"
         );
-        let exif = decoder.exif_metadata().unwrap().unwrap();
-        assert_eq!(exif, common::exif(1), "{format}");
+        let data = decoder.exif_metadata().unwrap().unwrap();
+        assert_eq!(data, exif(1), "{format}");
         let image = DynamicImage::from_decoder(decoder).unwrap().to_rgb8();
         // the dark corner, upper left in the camera, is upper right now
         let dark = |x, y| image.get_pixel(x, y).0[1] < 45;

@@ -1,0 +1,5 @@
+//! The program as people run it, on real files.
+
+mod common;
+mod enlarge;
+mod train;
