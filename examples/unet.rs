@@ -15,7 +15,7 @@ use burn::module::Module;
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::loss::CrossEntropyLossConfig;
-use burn::optim::{AdamConfig, GradientsParams, Optimizer};
+use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use burn_deconv::{Deconv2dLayer, Deconv2dLayerConfig};
@@ -26,7 +26,7 @@ use rand::{RngExt, SeedableRng};
 /// Height and width of a picture.
 const SIZE: [usize; 2] = [39, 53];
 const CLASSES: [&str; 4] = ["background", "disk", "square", "ring"];
-const STEPS: usize = 300;
+const STEPS: usize = 1200;
 const BATCH: usize = 8;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             .permute([0, 2, 3, 1])
             .reshape([-1, CLASSES.len() as i32]);
         let loss = loss_function.forward(scores, truth.reshape([-1]));
-        if step % 30 == 0 {
+        if step % 100 == 0 {
             let value: f32 = loss.clone().into_scalar();
             println!("step {step}/{STEPS}, loss {value:.3}");
         }
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let found = unet.valid().forward(pictures.clone()).argmax(1);
     let found: Tensor<3, Int> = found.squeeze_dim(1);
     let ious = intersection_over_union(&found, &truth);
-    for (class, iou) in CLASSES.iter().zip(ious) {
+    for (class, iou) in CLASSES.iter().zip(&ious) {
         println!("{class:10} IoU {iou:.3}");
     }
 
@@ -74,7 +74,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 #[derive(Module, Debug)]
 struct UNet {
     encode: [Conv2d; 3],
-    mix: [Conv2d; 3],
+    mix: [Conv2d; 4],
     up: [Deconv2dLayer; 2],
     head: Conv2d,
 }
@@ -91,7 +91,12 @@ impl UNet {
         let up = |channels| Deconv2dLayerConfig::new(channels, [4, 4]).init(device);
         Self {
             encode: [conv([1, 8], 1), conv([8, 16], 2), conv([16, 32], 2)],
-            mix: [conv([16, 8], 1), conv([32, 16], 1), conv([32, 32], 1)],
+            mix: [
+                conv([16, 8], 1),
+                conv([32, 16], 1),
+                conv([32, 32], 1),
+                conv([32, 32], 1),
+            ],
             up: [up([16, 8]), up([32, 16])],
             head: Conv2dConfig::new([8, CLASSES.len()], [1, 1]).init(device),
         }
@@ -100,13 +105,13 @@ impl UNet {
     /// `[n, 1, h, w]` to a score of each class, `[n, 4, h, w]`, of any height and width
     fn forward(&self, picture: Tensor<4>) -> Tensor<4> {
         let [encode_0, encode_1, encode_2] = &self.encode;
-        let [mix_0, mix_1, mix_2] = &self.mix;
+        let [mix_0, mix_1, mix_2, mix_3] = &self.mix;
         let [up_0, up_1] = &self.up;
 
         let large = relu(encode_0.forward(picture)); // 39x53
         let middle = relu(encode_1.forward(large.clone())); // 20x27
         let small = relu(encode_2.forward(middle.clone())); // 10x14
-        let small = relu(mix_2.forward(small));
+        let small = relu(mix_3.forward(relu(mix_2.forward(small))));
 
         let [.., h, w] = middle.dims();
         let up = relu(up_1.forward_to(small, [h, w])); // 20x27

@@ -14,7 +14,7 @@ use burn::module::Module;
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig};
-use burn::optim::{AdamConfig, GradientsParams, Optimizer};
+use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::activation::{relu, sigmoid, softplus};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use burn_deconv::{Deconv2dLayer, Deconv2dLayerConfig, init};
@@ -26,8 +26,8 @@ use rand::{RngExt, SeedableRng};
 const SIDE: usize = 24;
 /// How many numbers describe a picture.
 const LATENT: usize = 8;
-const STEPS: usize = 1000;
-const BATCH: usize = 32;
+const STEPS: usize = 5000;
+const BATCH: usize = 40;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let device = Device::default().autodiff();
@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let pixels = softplus(scores.clone(), 1.) - scores * pictures;
         let divergence = (mean.square() + log_variance.clone().exp() - log_variance - 1.) * 0.5;
         let loss = (pixels.sum() + divergence.sum()) / BATCH as f32;
-        if step % 100 == 0 {
+        if step % 500 == 0 {
             let value: f32 = loss.clone().into_scalar();
             println!("step {step}/{STEPS}, loss {value:.1}");
         }

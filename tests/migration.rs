@@ -1,10 +1,11 @@
 //! A whole model, a DCGAN generator, moves from Burn's layer to ours: the old file loads, and the
 //! outputs, the running statistics and all gradients stay what they were, on both CPU backends.
 
-mod common;
 #[path = "../examples/migrate.rs"]
 #[allow(dead_code)] // its `main`
 mod migrate;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
@@ -18,21 +19,21 @@ const WIDTH: usize = 2;
 /// roundings of 6e-8 in the longest chain, which mostly cancel.
 const TOLERANCE: f32 = 2e-5;
 
+#[allow(deprecated)] // Device::ndarray, by Burn
 fn devices() -> [Device; 2] {
     [Device::flex(), Device::ndarray()].map(|device| device.autodiff())
 }
 
 /// The old model, and the new one with the weights of its file.
 fn models(device: &Device) -> (before::Generator, after::Generator) {
-    device.seed(7);
     let before = before::Generator::new(WIDTH, device);
     // One training step's statistics, so that the running mean and variance are not 0 and 1.
     before.forward(latent(device));
-    let name = format!(
-        "burn-deconv-migration-{}-{device:?}.bpk",
-        std::process::id()
-    );
-    let file = std::env::temp_dir().join(name.replace(['/', ' ', ':'], "-"));
+    drop(before.valid()); // Burn updates them lazily, and saves the old ones otherwise.
+    static FILES: AtomicUsize = AtomicUsize::new(0); // tests run at the same time
+    let number = FILES.fetch_add(1, Ordering::Relaxed);
+    let name = format!("burn-deconv-migration-{}-{number}.bpk", std::process::id());
+    let file = std::env::temp_dir().join(name);
     before.clone().save_file(&file).unwrap();
     let after = load(&file, WIDTH, device);
     std::fs::remove_file(&file).unwrap();

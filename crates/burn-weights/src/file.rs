@@ -232,9 +232,14 @@ fn safetensors_problem(error: SafetensorsStoreError) -> Problem {
     }
 }
 
-/// The values of one tensor.
+/// The values of one tensor, in memory: those of a Burn checkpoint would be read at first use, when
+/// the file may be gone.
 pub(crate) fn read_data(tensor: StoredTensor) -> Result<TensorData, String> {
-    match caught(|| bridge::into_data(tensor)) {
+    let read = || {
+        let data = bridge::into_data(tensor);
+        data.inspect(|data| _ = data.as_bytes())
+    };
+    match caught(read) {
         Ok(data) => data.map_err(|error| error.to_string()),
         Err(panic) => Err(reader_panicked(&panic)),
     }
