@@ -113,14 +113,18 @@ impl UNet {
         let small = relu(encode_2.forward(middle.clone())); // 10x14
         let small = relu(mix_3.forward(relu(mix_2.forward(small))));
 
-        let [.., h, w] = middle.dims();
-        let up = relu(up_1.forward_to(small, [h, w])); // 20x27
-        let middle = relu(mix_1.forward(Tensor::cat(vec![middle, up], 1)));
-        let [.., h, w] = large.dims();
-        let up = relu(up_0.forward_to(middle, [h, w])); // 39x53, not 40x54
-        let large = relu(mix_0.forward(Tensor::cat(vec![large, up], 1)));
+        let middle = decode(up_1, mix_1, small, middle); // 20x27
+        let large = decode(up_0, mix_0, middle, large); // 39x53
         self.head.forward(large)
     }
+}
+
+/// Enlarges a small map to the size of the one that the encoder had there, and mixes the two: 20x27
+/// to 39x53, not to 40x54.
+fn decode(up: &Deconv2dLayer, mix: &Conv2d, small: Tensor<4>, skipped: Tensor<4>) -> Tensor<4> {
+    let [.., h, w] = skipped.dims();
+    let large = relu(up.forward_to(small, [h, w]));
+    relu(mix.forward(Tensor::cat(vec![skipped, large], 1)))
 }
 
 /// A class of each pixel: shapes of random size and place, later ones in front.
