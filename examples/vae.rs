@@ -70,10 +70,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
 
     let samples = Tensor::random([2 * COLUMNS, LATENT], Distribution::Normal(0., 1.), &device);
-    let [from, to] = [0, 1].map(|i| latent.clone().slice([i..i + 1]));
+    let [from, to] = [0, 1].map(|i| latent.clone().slice_dim(0, i..i + 1));
     let steps = Tensor::<1>::from_floats(way(), &device).unsqueeze_dim(1);
     let between = from.clone() + (to - from) * steps;
-    let first = |map: Tensor<4>| map.slice([0..COLUMNS]);
+    let first = |map: Tensor<4>| map.slice_dim(0, 0..COLUMNS);
     let grid = Tensor::cat(
         vec![
             first(pictures.clone()),
