@@ -64,7 +64,7 @@ fn main() {
         .collect();
     let table: Value = serde_json::from_str(include_str!("../../../benches/layers.json"))
         .expect("layers.json is a table of layers");
-    let layers = ["layers", "large_kernels", "scaling"]
+    let layers = ["layers", "well_known", "large_kernels", "scaling"]
         .iter()
         .flat_map(|part| table[part].as_array().into_iter().flatten());
 

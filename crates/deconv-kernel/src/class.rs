@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use crate::plan::{AxisClass, Phase, Plan};
+use crate::plan::{AxisClass, Phase, Plan, TapSum};
 
 /// A class of both axes: what one packed weight matrix computes.
 pub(crate) struct Class {
@@ -21,13 +21,12 @@ pub(crate) struct Place {
     pub(crate) ahead: [usize; 2],
 }
 
-/// A phase of both axes.
+/// What is added to a phase of both axes, or to several.
 pub(crate) struct ClassPhase {
-    pub(crate) phase: [usize; 2],
+    pub(crate) phases: Vec<[usize; 2]>,
     pub(crate) lead: [usize; 2],
-    pub(crate) cells: [usize; 2],
-    /// The kernel's taps by their index in `[k_h, k_w]`, one for each of the class's.
-    pub(crate) taps: Vec<usize>,
+    /// The weights by their taps' index in `[k_h, k_w]`, one for each of the class's.
+    pub(crate) taps: Vec<TapSum>,
 }
 
 impl Class {
@@ -43,11 +42,12 @@ impl Class {
         let mut order: Vec<usize> = (0..places.len()).collect();
         order.sort_unstable_by_key(|i| (places[*i].copy, places[*i].ahead));
         let phase = |y: &Phase, x: &Phase| {
-            let taps = pairs(&y.taps, &x.taps, |y, x| y * kernel_columns + x);
+            let taps = pairs(&y.taps, &x.taps, |y, x| {
+                TapSum::on_both_axes(*y, *x, kernel_columns)
+            });
             ClassPhase {
-                phase: [y.phase, x.phase],
+                phases: pairs(&y.phases, &x.phases, |y, x| [*y, *x]),
                 lead: [y.lead, x.lead],
-                cells: [y.cells, x.cells],
                 taps: order.iter().map(|i| taps[*i]).collect(),
             }
         };

@@ -4,12 +4,12 @@ use pulp::Arch;
 
 use crate::class::Class;
 use crate::element::Element;
-use crate::plan::Plan;
+use crate::plan::{Choices, Plan};
 use crate::threads::Threads;
-use crate::tile::Registers;
+use crate::tile::{Registers, VECTORS};
 use crate::tuning::{
     CACHE_LINE_BYTES, COPY_COST, L2_SHARE_BYTES, MAX_L2_SHARES, MAX_TILE_STEPS,
-    MAX_VECTORS_WITH_ZEROS, MIN_TILE_STEPS, UNITS_PER_THREAD,
+    MAX_VECTORS_WITH_ZEROS, MIN_TILE_STEPS, PAIR_BLOCKS, PAIR_COPIES_SHARES, UNITS_PER_THREAD,
 };
 
 /// How a pass is cut.
@@ -17,7 +17,11 @@ pub(crate) struct Cut {
     pub(crate) registers: Registers,
     /// Target channels of a unit.
     pub(crate) targets: usize,
-    /// Rows of cells of a unit.
+    /// Target channels whose sums are there at once.
+    pub(crate) block: usize,
+    /// Maps of a unit: one, or all rows of several small ones.
+    pub(crate) maps: usize,
+    /// Rows of cells of a unit, of each map.
     pub(crate) band: usize,
     /// Source channels that are copied at once.
     pub(crate) depth: usize,
@@ -34,6 +38,7 @@ pub(crate) struct Cut {
 /// The values that a unit needs, as a function of how it is cut.
 struct Needs<'a> {
     plan: &'a Plan,
+    maps: usize,
     line_stride: usize,
     /// Phases of all classes.
     all_phases: usize,
@@ -43,7 +48,7 @@ struct Needs<'a> {
 
 impl Needs<'_> {
     fn copy(&self, band: usize) -> usize {
-        (band + self.plan.axes[0].reach) * self.line_stride
+        self.maps * (band + self.plan.axes[0].reach) * self.line_stride
     }
 
     fn copies(&self, band: usize, depth: usize) -> usize {
@@ -51,7 +56,7 @@ impl Needs<'_> {
     }
 
     fn sums(&self, band: usize, targets: usize) -> usize {
-        self.all_phases * targets * (band + self.lead) * self.line_stride
+        self.all_phases * targets * self.maps * (band + self.lead) * self.line_stride
     }
 }
 
@@ -78,12 +83,17 @@ impl Cut {
         plan: &Plan,
         classes: &[Class],
     ) -> Self {
+        if plan.pairs {
+            return Self::for_pairs::<T>(threads, registers, plan, classes);
+        }
         let [height, width] = &plan.axes;
         let most = |of: fn(&Class) -> usize| classes.iter().map(of).max().unwrap_or(0);
         let phases = most(|class| class.phases.len()).max(1);
         let taps = most(|class| class.taps.len()).max(1);
+        let maps = maps_at_once(registers, plan);
         let needs = Needs {
             plan,
+            maps,
             line_stride: width.cells + width.reach,
             all_phases: classes.iter().map(|class| class.phases.len()).sum(),
             lead: most(|class| class.lead[0]),
@@ -95,8 +105,12 @@ impl Cut {
         let mut depth = even_part(sources, (MAX_TILE_STEPS / taps).clamp(1, sources));
         // Rows of cells that share most of what they read.
         let mut min_band = (2 * height.reach).clamp(1, height.cells.max(1));
+        if maps > 1 {
+            min_band = height.cells.max(1);
+        }
         let min_targets = registers.rows.div_ceil(phases).min(all_targets);
-        while min_band > 1
+        while maps == 1
+            && min_band > 1
             && (needs.copy(min_band) > most_values
                 || needs.sums(min_band, min_targets) > most_values)
         {
@@ -129,9 +143,9 @@ impl Cut {
         };
 
         // Enough units for all threads.
-        let maps = plan.problem.batch * plan.problem.groups;
+        let all_maps = plan.problem.batch.div_ceil(maps) * plan.problem.groups;
         let units = |band: usize, targets: usize| {
-            maps * height.cells.div_ceil(band) * all_targets.div_ceil(targets)
+            all_maps * height.cells.div_ceil(band) * all_targets.div_ceil(targets)
         };
         let wanted = UNITS_PER_THREAD * threads.count();
         while units(band, targets) < wanted && (band > min_band || targets > min_targets) {
@@ -142,23 +156,93 @@ impl Cut {
             }
         }
         // Rather a row that is copied twice than a thread without work.
-        while units(band, targets) < threads.count() && band > 1 {
+        while units(band, targets) < threads.count() && band > 1 && maps == 1 {
             band = band.div_ceil(2);
         }
 
-        // An odd number of cache lines, or channels would fall on the same sets of the cache.
-        let cache_line = CACHE_LINE_BYTES / size_of::<T>();
         let copy_stride = needs.copy(band);
-        let channel_stride = (copies * copy_stride).div_ceil(cache_line) | 1;
         Self {
             registers,
             targets,
+            block: targets,
+            maps,
             band,
             depth,
             copies,
             line_stride: needs.line_stride,
             copy_stride,
-            channel_stride: channel_stride * cache_line,
+            channel_stride: spread_over_cache::<T>(copies * copy_stride),
+        }
+    }
+
+    /// For minimal filtering. There are many copies of each channel: so a unit takes all channels of
+    /// the source at once where it can, few rows, and as many target channels as there are. Their
+    /// sums come and go, as many as a tile has rows.
+    fn for_pairs<T: Element>(
+        threads: Threads,
+        registers: Registers,
+        plan: &Plan,
+        classes: &[Class],
+    ) -> Self {
+        let [height, width] = &plan.axes;
+        let share = L2_SHARE_BYTES / size_of::<T>();
+        let most_copies = PAIR_COPIES_SHARES * share;
+        let (sources, all_targets) = (plan.source.count, plan.target.count);
+        let mut needs = Needs {
+            plan,
+            maps: maps_at_once(registers, plan),
+            line_stride: width.cells + width.reach,
+            all_phases: classes.len(),
+            lead: 0,
+        };
+        while needs.maps > 1 && needs.copies(height.cells, sources) > most_copies {
+            needs.maps = needs.maps.div_ceil(2);
+        }
+        let maps = needs.maps;
+        let (mut band, mut depth, mut targets) = (height.cells.max(1), sources, all_targets);
+        while maps == 1 && band > 1 && needs.copies(band, depth) > most_copies {
+            band = band.div_ceil(2);
+        }
+        while depth > 1 && needs.copies(band, depth) > most_copies {
+            depth = even_part(sources, depth.div_ceil(2));
+        }
+        if depth < sources {
+            targets = even_part(
+                targets,
+                (share / needs.sums(band, 1).max(1)).max(registers.rows),
+            );
+        }
+
+        let all_maps = plan.problem.batch.div_ceil(maps) * plan.problem.groups;
+        let units = |band: usize, targets: usize| {
+            all_maps * height.cells.div_ceil(band) * all_targets.div_ceil(targets)
+        };
+        let wanted = UNITS_PER_THREAD * threads.count();
+        while units(band, targets) < wanted && (band > 1 && maps == 1 || targets > registers.rows) {
+            let whole_vectors = band * width.cells >= 2 * VECTORS * registers.lanes;
+            if maps == 1 && band > 1 && (whole_vectors || targets <= registers.rows) {
+                band = band.div_ceil(2);
+            } else {
+                targets = even_part(targets, targets.div_ceil(2).max(registers.rows));
+            }
+        }
+        let block = if depth == sources {
+            (PAIR_BLOCKS * even_part(targets, registers.rows)).min(targets)
+        } else {
+            targets
+        };
+        let copy_stride = needs.copy(band);
+        Self {
+            registers,
+            targets,
+            block,
+            maps,
+            band,
+            depth,
+            copies: plan.copies(),
+            line_stride: needs.line_stride,
+            copy_stride,
+            channel_stride: spread_over_cache::<T>(plan.copies() * copy_stride),
         }
     }
 
@@ -173,12 +257,49 @@ impl Cut {
     }
 }
 
+/// How many maps of the batch a unit takes: of maps that are smaller than a few vectors, so many
+/// that they fill them. Only where no zeros lie between two maps.
+fn maps_at_once(registers: Registers, plan: &Plan) -> usize {
+    let [height, width] = &plan.axes;
+    let cells = (height.cells * width.cells).max(1);
+    if height.reach == 0 && width.reach == 0 && is_small(registers, cells) {
+        let fill = (2 * VECTORS * registers.lanes).div_ceil(cells);
+        fill.min(plan.problem.batch)
+    } else {
+        1
+    }
+}
+
+/// Whether a map does not fill the vectors of a tile.
+fn is_small(registers: Registers, cells: usize) -> bool {
+    cells < VECTORS * registers.lanes
+}
+
+/// Rounds up to an odd number of cache lines, or channels would fall on the same sets of the cache.
+fn spread_over_cache<T>(values: usize) -> usize {
+    let cache_line = CACHE_LINE_BYTES / size_of::<T>();
+    (values.div_ceil(cache_line) | 1) * cache_line
+}
+
 /// The plan with one copy of each plane; or with a copy for each shift, where the zeros between two
 /// lines would take up many lanes, and the products that this saves are more than the values that it
 /// copies.
-pub(crate) fn dense<T: Element>(arch: Arch, plan: impl Fn(bool) -> Plan) -> Plan {
-    let lanes = Registers::of::<T>(arch).lanes;
-    let whole = plan(false);
+pub(crate) fn dense<T: Element>(
+    arch: Arch,
+    choices: Choices,
+    plan: impl Fn(Choices) -> Plan,
+) -> Plan {
+    let registers = Registers::of::<T>(arch);
+    let lanes = registers.lanes;
+    let whole = plan(choices);
+    let cells = (whole.axes[0].cells * whole.axes[1].cells).max(1);
+    if !choices.merge_phases && whole.problem.batch > 1 && is_small(registers, cells) {
+        return plan(Choices {
+            copy_shifts: true,
+            copy_row_shifts: true,
+            ..choices
+        });
+    }
     let [height, width] = &whole.axes;
     let vectors = |stride: usize| {
         let lines = Lines {
@@ -193,7 +314,10 @@ pub(crate) fn dense<T: Element>(arch: Arch, plan: impl Fn(bool) -> Plan) -> Plan
     if of * with_zeros <= most * without {
         return whole;
     }
-    let split = plan(true);
+    let split = plan(Choices {
+        copy_shifts: true,
+        ..choices
+    });
     let saved = (with_zeros - without) * whole.target.count * whole.problem.taps();
     let copied = (split.copies() - whole.copies())
         * (height.cells + height.reach)

@@ -6,10 +6,11 @@ use pulp::Arch;
 
 use crate::element::Element;
 use crate::long_sum::pairwise_sum;
-use crate::problem::Problem;
+use crate::problem::{Axis, Problem};
 use crate::threads::Threads;
 use crate::tuning::{
-    FINITE_CHECK_VALUES, MAX_COPY_GROWTH, MAX_SCALAR_PRODUCT_CHANNELS, MIN_PLANNED_PRODUCTS,
+    FINITE_CHECK_VALUES, MAX_COPY_GROWTH, MAX_PAIR_WEIGHTS, MAX_SCALAR_PRODUCT_CHANNELS,
+    MIN_PAIR_CHANNELS, MIN_PAIR_LINE, MIN_PLANNED_PRODUCTS,
 };
 use crate::{direct, grad_weight as by_tiles, pass, scalar_products, wide_stride};
 
@@ -32,7 +33,8 @@ pub(crate) fn forward<T: Element>(
     } else if wide_stride::suits_forward::<T>(arch, problem) {
         wide_stride::forward(arch, threads, problem, input, weight, bias)
     } else {
-        pass::forward(arch, threads, problem, input, weight, bias)
+        let pairs = pays_in_pairs(problem) && is_moderate(input) && is_moderate(weight);
+        pass::forward(arch, threads, problem, input, weight, bias, pairs)
     }
 }
 
@@ -55,7 +57,8 @@ pub(crate) fn grad_input<T: Element>(
     } else if wide_stride::suits_grad_input::<T>(arch, problem) {
         wide_stride::grad_input(arch, threads, problem, weight, grad_output)
     } else {
-        pass::grad_input(arch, threads, problem, weight, grad_output)
+        let pairs = pays_in_pairs(problem) && is_moderate(grad_output) && is_moderate(weight);
+        pass::grad_input(arch, threads, problem, weight, grad_output, pairs)
     }
 }
 
@@ -117,17 +120,42 @@ fn is_plain(problem: &Problem) -> bool {
         || growth[0].saturating_mul(growth[1]) > MAX_COPY_GROWTH
 }
 
+/// Whether minimal filtering is faster: on large maps between many channels, but not so many that the
+/// weights of all classes leave the cache. [`MIN_PAIR_CHANNELS`] has the measurements.
+pub(crate) fn pays_in_pairs(problem: &Problem) -> bool {
+    let (c_in, c_out) = (problem.group_c_in(), problem.group_c_out());
+    let [_, width] = &problem.axes;
+    problem.can_pair()
+        && problem.axes.iter().all(has_only_pairs)
+        && c_in.min(c_out) >= MIN_PAIR_CHANNELS
+        && c_in * c_out <= MAX_PAIR_WEIGHTS
+        && width.input >= MIN_PAIR_LINE
+}
+
+/// Whether every phase has an even number of taps, all of them neighbours.
+fn has_only_pairs(axis: &Axis) -> bool {
+    axis.kernel.is_multiple_of(2 * axis.stride) && axis.dilation == 1
+}
+
 /// Whether all values are finite. Copies are padded with zeros, and `0 * inf` would turn the padding
 /// into NaN.
 fn is_finite<T: Element>(values: &[T]) -> bool {
-    let finite = AtomicBool::new(true);
+    all(values, T::finite)
+}
+
+/// Whether all values are so small that no sum of four, no product of two such sums, and no sum of
+/// such products is infinite. Minimal filtering adds and subtracts values before it multiplies them.
+fn is_moderate<T: Element>(values: &[T]) -> bool {
+    all(values, T::moderate)
+}
+
+fn all<T: Element>(values: &[T], holds: impl Fn(T) -> bool + Sync) -> bool {
+    let all = AtomicBool::new(true);
     let threads = Threads::worth(4 * values.len());
     threads.each(values.chunks(FINITE_CHECK_VALUES), |values| {
         // Without an early end, the loop uses vectors.
-        let all = values
-            .iter()
-            .fold(true, |finite, value| finite & value.finite());
-        finite.fetch_and(all, Ordering::Relaxed);
+        let part = values.iter().fold(true, |part, value| part & holds(*value));
+        all.fetch_and(part, Ordering::Relaxed);
     });
-    finite.into_inner()
+    all.into_inner()
 }

@@ -2,7 +2,7 @@
 //! for each.
 
 use core::fmt::Debug;
-use core::ops::{Add, AddAssign, Mul};
+use core::ops::{Add, AddAssign, Mul, Sub};
 
 pub(crate) use self::sealed::Number;
 use crate::dispatch;
@@ -25,6 +25,7 @@ pub trait Element:
     + Sync
     + PartialEq
     + Add<Output = Self>
+    + Sub<Output = Self>
     + Mul<Output = Self>
     + AddAssign
     + Number
@@ -72,6 +73,10 @@ mod sealed {
         /// Neither infinite nor NaN.
         fn finite(self) -> bool;
 
+        /// Of a magnitude far below the root of the largest number: a sum of millions of products of
+        /// such numbers is finite.
+        fn moderate(self) -> bool;
+
         /// The idle buffers of such numbers.
         fn pool() -> &'static Pool<Self>;
 
@@ -109,7 +114,7 @@ mod sealed {
 }
 
 macro_rules! number {
-    ($type:ty, $vector:ident, $splat:ident, $add:ident, $sum:ident, $mul_add:ident) => {
+    ($type:ty, $vector:ident, $splat:ident, $add:ident, $sum:ident, $mul_add:ident, $moderate:literal) => {
         impl Number for $type {
             type Vector<S: pulp::Simd> = S::$vector;
 
@@ -141,6 +146,10 @@ macro_rules! number {
             #[inline(always)]
             fn finite(self) -> bool {
                 self.is_finite()
+            }
+
+            fn moderate(self) -> bool {
+                self.abs() < $moderate
             }
 
             fn pool() -> &'static crate::buffer::Pool<Self> {
@@ -189,7 +198,8 @@ number!(
     splat_f32s,
     add_f32s,
     reduce_sum_f32s,
-    mul_add_e_f32s
+    mul_add_e_f32s,
+    1e14
 );
 number!(
     f64,
@@ -197,5 +207,6 @@ number!(
     splat_f64s,
     add_f64s,
     reduce_sum_f64s,
-    mul_add_e_f64s
+    mul_add_e_f64s,
+    1e115
 );

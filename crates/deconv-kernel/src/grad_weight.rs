@@ -179,8 +179,8 @@ fn reorder<T: Element>(
     let taps = problem.taps();
     let channel = problem.group_c_in() * taps;
     let mut places = vec![0; taps];
-    for (place, tap) in class.phases[0].taps.iter().enumerate() {
-        places[*tap] = place * padded;
+    for (place, weight) in class.phases[0].taps.iter().enumerate() {
+        places[weight.taps()[0]] = place * padded;
     }
     let mut grad = vec![T::default(); problem.c_out * channel];
     let at_once = 1 + MIN_VALUES_PER_JOB / channel;

@@ -15,6 +15,13 @@ pub(crate) struct Fresh<'a, T> {
     values: &'a mut [MaybeUninit<T>],
 }
 
+impl<T> Default for Fresh<'_, T> {
+    /// No values.
+    fn default() -> Self {
+        Self { values: &mut [] }
+    }
+}
+
 /// One phase of a line: the sums at `first..first + length` of a buffer.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Column {
@@ -77,6 +84,15 @@ impl<'a, T: Element> Fresh<'a, T> {
                     to[0].write(*a + bias);
                     to[1].write(*b + bias);
                     to[2].write(*c + bias);
+                }
+            }
+            4 => {
+                let parts = part(0).zip(part(1)).zip(part(2)).zip(part(3));
+                for (to, (((a, b), c), d)) in line.chunks_exact_mut(4).zip(parts) {
+                    to[0].write(*a + bias);
+                    to[1].write(*b + bias);
+                    to[2].write(*c + bias);
+                    to[3].write(*d + bias);
                 }
             }
             _ => {

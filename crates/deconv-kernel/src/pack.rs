@@ -1,10 +1,13 @@
 //! The weights of a pass, in the order in which its tiles read them.
 
+use pulp::Arch;
+
 use crate::buffer::Buffer;
 use crate::class::Class;
 use crate::cut::{Cut, Lines};
 use crate::element::Element;
-use crate::plan::Plan;
+use crate::pairs;
+use crate::plan::{Plan, TapSum};
 use crate::threads::Threads;
 use crate::tile::{Step, Steps};
 use crate::tuning::MIN_VALUES_PER_JOB;
@@ -40,7 +43,7 @@ impl<T: Element> Packed<T> {
 
         let lanes = cut.registers.lanes;
         let lines = Lines {
-            count: cut.band + class.lead[0],
+            count: cut.maps * cut.band + class.lead[0],
             cells: plan.axes[1].cells + class.lead[1],
             stride: cut.line_stride,
         };
@@ -87,12 +90,16 @@ fn steps(class: &Class, cut: &Cut, rows: usize) -> Steps {
 
 /// Packs the classes' weights as [`Packed::weights`].
 pub(crate) fn pack<T: Element>(
+    arch: Arch,
     threads: Threads,
     classes: &mut [Packed<T>],
     plan: &Plan,
     cut: &Cut,
     weight: &[T],
 ) {
+    if plan.pairs {
+        return pairs::pack(arch, threads, classes, plan, cut, weight);
+    }
     let mut jobs = Vec::new();
     for packed in classes {
         let (class, blocks, rows) = (&packed.class, packed.blocks, packed.rows);
@@ -162,7 +169,7 @@ impl<T: Element> Job<'_, T> {
                     let packed = packed[row..].iter_mut().step_by(self.rows);
                     packed
                         .zip(taps)
-                        .for_each(|(packed, tap)| *packed = kernel[*tap]);
+                        .for_each(|(packed, tap)| *packed = kernel[tap.taps()[0]]);
                 }),
             }
         }
@@ -175,9 +182,9 @@ fn pack_row<'a, T: Element, const N: usize>(
     packed: impl Iterator<Item = (&'a mut [T], &'a [T])>,
     row: usize,
     rows: usize,
-    taps: &[usize],
+    taps: &[TapSum],
 ) {
-    let taps: [usize; N] = core::array::from_fn(|i| taps[i]);
+    let taps: [usize; N] = core::array::from_fn(|i| taps[i].taps()[0]);
     for (packed, kernel) in packed {
         for (i, tap) in taps.into_iter().enumerate() {
             packed[i * rows + row] = kernel[tap];

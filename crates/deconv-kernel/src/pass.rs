@@ -3,8 +3,9 @@
 //! The target is cut into units that threads take: some channels by a band of rows of one map. A
 //! unit copies what it reads of the source, a block of channels at a time, to lines that end in
 //! zeros where the map does; there, every tap is a constant offset. The tile then adds the block's
-//! products to the unit's sums, one row for each channel and phase. Finally the phases are
-//! interleaved into the target, which is written once.
+//! products to the unit's sums, one row for each channel and phase. With minimal filtering, sums of
+//! several classes are added up to phases. Finally the phases are interleaved into the target, which
+//! is written once.
 //!
 //! No sum depends on how the target is cut: the order is that of the source's channels and taps, and
 //! a new partial sum begins with every chunk and after `MAX_TILE_STEPS` steps.
@@ -12,19 +13,24 @@
 use core::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Arch;
+
+mod unit;
+mod write;
 
 use crate::buffer::Buffer;
-use crate::copies::BandCopy;
+use crate::copies::{BandCopy, Split};
 use crate::cut::{Cut, dense};
 use crate::element::Element;
-use crate::output::{Column, Fresh};
+use crate::output::Fresh;
 use crate::pack::{Packed, pack};
 use crate::plan::{Choices, Plan};
-use crate::problem::Problem;
+use crate::problem::{Axis, Problem};
 use crate::threads::Threads;
-use crate::tile::{Registers, SideBySide, Tile, VECTORS};
-use crate::tuning::{MAX_TILE_STEPS, MIN_UNMERGED_CHANNELS};
+use crate::tile::Registers;
+use crate::tuning::MIN_UNMERGED_CHANNELS;
+
+use self::unit::Compute;
 
 /// A pass with all that its units share.
 struct Pass<'a, T: Element> {
@@ -32,12 +38,14 @@ struct Pass<'a, T: Element> {
     source: &'a [T],
     bias: Option<&'a [T]>,
     classes: Vec<Packed<T>>,
-    /// Where each phase of the target is computed; `None` where no tap reaches.
-    phases: Vec<Option<PhaseIndex>>,
+    /// The sums that make up each phase of the target; none where no tap reaches.
+    phases: Vec<Vec<PhaseIndex>>,
+    /// Where the copies' values come from, if a unit has several small maps.
+    origins: Vec<Option<usize>>,
     cut: Cut,
 }
 
-/// A phase of the target, by its class and its place there.
+/// Sums of a phase of the target, by their class and their place there.
 #[derive(Clone, Copy)]
 struct PhaseIndex {
     class: usize,
@@ -46,21 +54,32 @@ struct PhaseIndex {
 
 /// A part of the target that one thread computes.
 struct Unit<'a, T> {
+    place: Place,
+    /// Its rows of each map's target channels.
+    lines: Vec<Fresh<'a, T>>,
+}
+
+/// Where a unit begins.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The first of its maps.
     map: usize,
+    maps: usize,
     group: usize,
     /// The first of its target channels, in the group.
     target: usize,
     /// The first of its rows of cells.
     row: usize,
-    /// Its rows of each target channel.
-    lines: Vec<Fresh<'a, T>>,
 }
 
 /// What a thread reuses from unit to unit.
 #[derive(Default)]
 struct Scratch<T: Element> {
     source: Buffer<T>,
+    split: Split<T>,
     sums: Buffer<T>,
+    /// All phases of one channel, where they are made of several sums.
+    phases: Buffer<T>,
 }
 
 /// Where a unit's sums of a class are.
@@ -71,9 +90,9 @@ struct ClassSums {
     row_stride: usize,
 }
 
-/// Where a unit's sums of a phase are.
+/// Where a unit's values of a phase are.
 #[derive(Clone, Copy)]
-struct PhaseSums {
+struct PhasePlace {
     first: usize,
     /// From a target channel to the next.
     channel_stride: usize,
@@ -99,15 +118,11 @@ pub(crate) fn forward<T: Element>(
     input: &[T],
     weight: &[T],
     bias: Option<&[T]>,
+    pairs: bool,
 ) -> Vec<T> {
-    let plan = |copy_shifts| {
-        let choices = Choices {
-            merge_phases: problem.group_c_out() < MIN_UNMERGED_CHANNELS,
-            copy_shifts,
-        };
-        Plan::forward(problem, choices)
-    };
-    let plan = dense::<T>(arch, plan);
+    let merge_phases = problem.group_c_out() < MIN_UNMERGED_CHANNELS;
+    let plan = |choices| Plan::forward(&without_overlap(problem), choices);
+    let plan = choose::<T>(arch, pairs, merge_phases, plan);
     compute(arch, threads, &plan, input, weight, bias)
 }
 
@@ -118,16 +133,49 @@ pub(crate) fn grad_input<T: Element>(
     problem: &Problem,
     weight: &[T],
     grad_output: &[T],
+    pairs: bool,
 ) -> Vec<T> {
-    let plan = |copy_shifts| {
-        let choices = Choices {
-            merge_phases: false,
-            copy_shifts,
-        };
-        Plan::grad_input(problem, choices)
-    };
-    let plan = dense::<T>(arch, plan);
+    let plan = |choices| Plan::grad_input(&without_overlap(problem), choices);
+    let plan = choose::<T>(arch, pairs, false, plan);
     compute(arch, threads, &plan, grad_output, weight, None)
+}
+
+/// An axis with one input value computes the same at any stride. With a stride of the kernel's extent,
+/// every phase has one tap.
+fn without_overlap(problem: &Problem) -> Problem {
+    let axes = problem.axes.map(|axis| Axis {
+        stride: if axis.input == 1 {
+            axis.stride.max(axis.extent())
+        } else {
+            axis.stride
+        },
+        ..axis
+    });
+    Problem { axes, ..*problem }
+}
+
+/// The plan in pairs, if it is asked for and there is one; or else that with the copies that cost
+/// least.
+pub(crate) fn choose<T: Element>(
+    arch: Arch,
+    pairs: bool,
+    merge_phases: bool,
+    plan: impl Fn(Choices) -> Plan,
+) -> Plan {
+    let in_pairs = pairs.then(|| {
+        plan(Choices {
+            pairs,
+            ..Choices::default()
+        })
+    });
+    let in_pairs = in_pairs.filter(Plan::reads_neighbours);
+    in_pairs.unwrap_or_else(|| {
+        let choices = Choices {
+            merge_phases,
+            ..Choices::default()
+        };
+        dense::<T>(arch, choices, plan)
+    })
 }
 
 /// Computes the target `[batch, groups * channels, height, width]`.
@@ -145,13 +193,18 @@ fn compute<T: Element>(
         .into_iter()
         .map(|class| Packed::new(class, plan, &cut))
         .collect();
-    pack(threads, &mut classes, plan, &cut, weight);
+    pack(arch, threads, &mut classes, plan, &cut, weight);
     let pass = Pass {
         plan,
         source,
         bias,
         phases: index_phases(plan, &classes),
         classes,
+        origins: if cut.maps > 1 && !plan.pairs {
+            BandCopy::origins(plan)
+        } else {
+            vec![]
+        },
         cut,
     };
 
@@ -172,14 +225,15 @@ fn compute<T: Element>(
     })
 }
 
-/// Where each phase of the target is computed, `[step_h][step_w]`.
-fn index_phases<T: Element>(plan: &Plan, classes: &[Packed<T>]) -> Vec<Option<PhaseIndex>> {
+/// The sums that make up each phase of the target, `[step_h][step_w]`.
+fn index_phases<T: Element>(plan: &Plan, classes: &[Packed<T>]) -> Vec<Vec<PhaseIndex>> {
     let [height, width] = &plan.axes;
-    let mut phases = vec![None; height.target.step * width.target.step];
+    let mut phases = vec![vec![]; height.target.step * width.target.step];
     for (class, packed) in classes.iter().enumerate() {
         for (phase, members) in packed.class.phases.iter().enumerate() {
-            let [y, x] = members.phase;
-            phases[y * width.target.step + x] = Some(PhaseIndex { class, phase });
+            for [y, x] in &members.phases {
+                phases[y * width.target.step + x].push(PhaseIndex { class, phase });
+            }
         }
     }
     phases
@@ -193,24 +247,34 @@ impl<T: Element> Pass<'_, T> {
         let groups = self.plan.problem.groups;
         let bands = height.cells.div_ceil(cut.band).max(1);
         let band = (cut.band * height.target.step).max(1) * width.target.length;
-        let planes = self.plan.problem.batch * groups * channels;
+        let blocks = channels.div_ceil(cut.targets);
+        let batch = self.plan.problem.batch;
         let mut units: Vec<Unit<'t, T>> = Vec::new();
-        let mut rest = target;
-        for plane in 0..planes {
-            let (map, channel) = (plane / channels, plane % channels);
-            if channel % cut.targets == 0 {
-                units.extend((0..bands).map(|band| Unit {
-                    map: map / groups,
-                    group: map % groups,
-                    target: channel,
-                    row: band * cut.band,
-                    lines: Vec::with_capacity(cut.targets),
-                }));
+        for first_map in (0..batch).step_by(cut.maps) {
+            let maps = first_map..batch.min(first_map + cut.maps);
+            for part in 0..groups * blocks * bands {
+                units.push(Unit {
+                    place: Place {
+                        map: maps.start,
+                        maps: maps.len(),
+                        group: part / (blocks * bands),
+                        target: part / bands % blocks * cut.targets,
+                        row: part % bands * cut.band,
+                    },
+                    lines: Vec::with_capacity(maps.len() * cut.targets),
+                });
             }
-            let first = units.len() - bands;
+        }
+        let mut rest = target;
+        for plane in 0..batch * groups * channels {
+            let (map, channel) = (plane / channels, plane % channels);
+            let (map, group) = (map / groups, map % groups);
             let (mut lines, after) = rest.split_at(self.plan.target_plane());
             rest = after;
-            let (last, others) = units[first..].split_last_mut().expect("a band");
+            let first =
+                ((map / cut.maps * groups + group) * blocks + channel / cut.targets) * bands;
+            let units = &mut units[first..first + bands];
+            let (last, others) = units.split_last_mut().expect("a band");
             for unit in others {
                 let (band, after) = lines.split_at(band);
                 unit.lines.push(band);
@@ -220,197 +284,5 @@ impl<T: Element> Pass<'_, T> {
             last.lines.push(lines);
         }
         units
-    }
-}
-
-/// The computation of a unit, with the machine's vector instructions.
-struct Compute<'a, 't, T: Element> {
-    pass: &'a Pass<'a, T>,
-    unit: Unit<'t, T>,
-    scratch: &'a mut Scratch<T>,
-}
-
-impl<T: Element> WithSimd for Compute<'_, '_, T> {
-    type Output = usize;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> usize {
-        let Self {
-            pass,
-            unit,
-            scratch,
-        } = self;
-        let cut = &pass.cut;
-        let height = &pass.plan.axes[0];
-        let rows = cut.band.min(height.cells - unit.row.min(height.cells));
-        let length = cut.copied_values();
-        if scratch.source.len() < length {
-            scratch.source = Buffer::new(length);
-        }
-        let sums = pass.place_sums(&unit, rows, scratch);
-
-        if rows > 0 && !pass.classes.is_empty() {
-            for chunk in pass.chunks() {
-                pass.copy(&unit, rows, &chunk, &mut scratch.source);
-                for (packed, sums) in pass.classes.iter().zip(&sums) {
-                    pass.multiply(simd, &unit, packed, &chunk, *sums, scratch);
-                }
-            }
-        }
-        pass.write(unit, &sums, &scratch.sums)
-    }
-}
-
-impl<T: Element> Pass<'_, T> {
-    /// What is copied and multiplied at once, in the order of the sums.
-    #[inline(always)]
-    fn chunks(&self) -> impl Iterator<Item = Chunk> {
-        let (cut, sources) = (&self.cut, self.plan.source.count);
-        let all = self.plan.copies();
-        (0..sources).step_by(cut.depth).flat_map(move |channel| {
-            (0..all).step_by(cut.copies).map(move |copy| Chunk {
-                channel,
-                channels: cut.depth.min(sources - channel),
-                copies: copy..all.min(copy + cut.copies),
-            })
-        })
-    }
-
-    /// Places each class's sums one after the other, behind a line of zeros.
-    #[inline(always)]
-    fn place_sums(&self, unit: &Unit<T>, rows: usize, scratch: &mut Scratch<T>) -> Vec<ClassSums> {
-        let (cells, lanes) = (self.plan.axes[1].cells, self.cut.registers.lanes);
-        let mut sums = Vec::with_capacity(self.classes.len());
-        let mut length = cells;
-        for packed in &self.classes {
-            let [lead_y, lead_x] = packed.class.lead;
-            let row_stride = packed.vectors(rows + lead_y, cells + lead_x, lanes) * lanes;
-            sums.push(ClassSums {
-                first: length,
-                row_stride,
-            });
-            length += packed.class.phases.len() * unit.lines.len() * row_stride;
-        }
-        if scratch.sums.len() < length {
-            scratch.sums = Buffer::new(length);
-        }
-        scratch.sums[..cells].fill(T::default());
-        sums
-    }
-
-    /// Copies what a unit reads of some channels: `[channel][copy][line][cells + reach]`.
-    #[inline(always)]
-    fn copy(&self, unit: &Unit<T>, rows: usize, chunk: &Chunk, to: &mut [T]) {
-        let band = BandCopy {
-            plan: self.plan,
-            first_row: unit.row,
-            rows,
-            line_stride: self.cut.line_stride,
-            copy_stride: self.cut.copy_stride,
-        };
-        let plane = self.plan.source_plane();
-        let group = unit.map * self.plan.problem.groups + unit.group;
-        let first = group * self.plan.source.count + chunk.channel;
-        let maps = self.source[first * plane..].chunks_exact(plane);
-        let copies = to.chunks_mut(self.cut.channel_stride);
-        for (map, to) in maps.zip(copies).take(chunk.channels) {
-            band.write(map, chunk.copies.clone(), to);
-        }
-    }
-
-    /// Adds the products of a chunk to a class's sums.
-    #[inline(always)]
-    fn multiply<S: Simd>(
-        &self,
-        simd: S,
-        unit: &Unit<T>,
-        packed: &Packed<T>,
-        chunk: &Chunk,
-        sums: ClassSums,
-        scratch: &mut Scratch<T>,
-    ) {
-        let (cut, class) = (&self.cut, &packed.class);
-        let (taps, lanes) = (class.taps.len(), cut.registers.lanes);
-        let unit_rows = class.phases.len() * unit.lines.len();
-        let unit_index = unit.group * cut.target_blocks(self.plan) + unit.target / cut.targets;
-        let weights = packed.weights.chunks_exact(packed.block_stride);
-        let weights = weights.skip(unit_index * packed.blocks);
-        let starts = &packed.starts[..sums.row_stride / lanes];
-        // A chunk has several channels with all their taps, or one with some.
-        let steps = class.taps_of(chunk.copies.clone());
-        let end = (chunk.channels - 1) * taps + steps.end;
-        for first in (steps.start..end).step_by(MAX_TILE_STEPS) {
-            for (i, starts) in starts.chunks(VECTORS).enumerate() {
-                for (row, weights) in (0..unit_rows).step_by(packed.rows).zip(weights.clone()) {
-                    let tile = Tile {
-                        source: &scratch.source,
-                        weights: &weights[packed.rows * chunk.channel * taps..],
-                        rows: SideBySide(packed.rows.min(unit_rows - row)),
-                        steps: &packed.steps,
-                        range: first..end.min(first + MAX_TILE_STEPS),
-                        begin: chunk.channel == 0 && first == 0,
-                    };
-                    let at = sums.first + row * sums.row_stride + i * VECTORS * lanes;
-                    tile.run(simd, starts, &mut scratch.sums[at..], sums.row_stride);
-                }
-            }
-        }
-    }
-
-    /// Interleaves the phases of a unit's sums into the target, and adds the bias. Returns the
-    /// number of values.
-    #[inline(always)]
-    fn write(&self, unit: Unit<T>, sums: &[ClassSums], values: &[T]) -> usize {
-        let [height, width] = &self.plan.axes;
-        let zeros = Column {
-            first: 0,
-            length: width.cells,
-        };
-        let phases: Vec<Option<PhaseSums>> = self
-            .phases
-            .iter()
-            .map(|phase| phase.map(|index| self.phase_sums(index, sums[index.class])))
-            .collect();
-
-        let first = unit.group * self.plan.target.count + unit.target;
-        let mut columns = vec![Column::default(); width.target.step];
-        let mut written = 0;
-        for (target, mut lines) in unit.lines.into_iter().enumerate() {
-            let bias = self.bias.map_or(T::default(), |bias| bias[first + target]);
-            for y in 0..lines.len() / width.target.length {
-                let (cell, phase) = (y / height.target.step, y % height.target.step);
-                let phases = &phases[phase * width.target.step..];
-                for (column, sums) in columns.iter_mut().zip(phases) {
-                    *column = match sums {
-                        Some(sums) if unit.row + cell < sums.cells[0] => Column {
-                            first: sums.first
-                                + target * sums.channel_stride
-                                + cell * sums.line_stride,
-                            length: sums.cells[1],
-                        },
-                        _ => zeros,
-                    };
-                }
-                let (line, after) = lines.split_at(width.target.length);
-                written += line.interleave(values, &columns, bias);
-                lines = after;
-            }
-        }
-        written
-    }
-
-    /// Where the sums of a phase are.
-    #[inline(always)]
-    fn phase_sums(&self, index: PhaseIndex, sums: ClassSums) -> PhaseSums {
-        let packed = &self.classes[index.class];
-        let phase = &packed.class.phases[index.phase];
-        let [lead_y, lead_x] = phase.lead;
-        let lead = lead_y * packed.line_stride + lead_x;
-        PhaseSums {
-            first: sums.first + index.phase * sums.row_stride + lead,
-            channel_stride: packed.class.phases.len() * sums.row_stride,
-            line_stride: packed.line_stride,
-            cells: phase.cells,
-        }
     }
 }

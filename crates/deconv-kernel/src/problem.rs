@@ -2,6 +2,8 @@
 
 use core::ops::Range;
 
+use crate::tuning::{MAX_PAIR_KERNEL, MAX_PAIR_LINE, MAX_PAIR_STRIDE};
+
 /// The sizes of one transposed convolution.
 ///
 /// # Shapes
@@ -143,6 +145,15 @@ impl Problem {
             self.taps(),
         ];
         sizes.into_iter().fold(1, usize::saturating_mul)
+    }
+
+    /// Whether [minimal filtering](crate::plan) saves products, and has not too many
+    /// classes.
+    pub(crate) fn can_pair(&self) -> bool {
+        let small = |axis: &Axis| axis.stride <= MAX_PAIR_STRIDE && axis.kernel <= MAX_PAIR_KERNEL;
+        let saves = |axis: &Axis| axis.kernel > axis.stride;
+        let short = self.axes[1].input <= MAX_PAIR_LINE;
+        short && self.axes.iter().all(small) && self.axes.iter().any(saves)
     }
 
     /// Refuses sizes that no kernel has, and a slice that has not as many values as its shape.

@@ -124,7 +124,7 @@ impl<T: Element> WithSimd for Products<'_, '_, T> {
                     let input = &copies.input[..(band_copy.rows - 1) * line_stride + width];
                     let sums = &mut sums.sums()[c * taps..];
                     for i in class.taps_of(range.clone()) {
-                        let (place, tap) = (&class.taps[i], class.phases[0].taps[i]);
+                        let (place, tap) = (&class.taps[i], class.phases[0].taps[i].taps()[0]);
                         let [y, x] = place.ahead;
                         let first = (place.copy - range.start) * copy_stride + y * line_stride + x;
                         sums[tap] += scalar_product(input, &copies.grad_output[first..]);

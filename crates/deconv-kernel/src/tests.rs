@@ -129,10 +129,12 @@ impl Case {
             });
         };
 
-        let got = pass::forward(arch, threads, problem, &input, &weight, Some(&bias));
-        compare("forward pass", got, output);
-        let got = pass::grad_input(arch, threads, problem, &weight, &grad_output);
-        compare("gradient of the input", got, grad_input);
+        for pairs in [false, problem.can_pair()] {
+            let got = pass::forward(arch, threads, problem, &input, &weight, Some(&bias), pairs);
+            compare("forward pass", got, output);
+            let got = pass::grad_input(arch, threads, problem, &weight, &grad_output, pairs);
+            compare("gradient of the input", got, grad_input);
+        }
         let got = grad_weight::grad_weight(arch, threads, problem, &input, &grad_output);
         compare("gradient of the weight", got, grad_weight);
         let got = scalar_products::grad_weight(arch, threads, problem, &input, &grad_output);
@@ -290,6 +292,61 @@ fn a_number_that_is_not_finite_reaches_only_its_own_results() {
     }
 }
 
+/// Minimal filtering subtracts neighbours before it multiplies them. A number that is too large for
+/// that must not reach the results of its neighbours.
+#[test]
+fn large_numbers_reach_only_their_own_results_with_minimal_filtering() {
+    let axis = |input| Axis {
+        input,
+        kernel: 4,
+        stride: 2,
+        dilation: 1,
+        crop_begin: 1,
+        output: 2 * input,
+    };
+    let problem = Problem {
+        batch: 1,
+        groups: 1,
+        c_in: 128,
+        c_out: 128,
+        axes: [axis(2), axis(32)],
+    };
+    assert!(crate::dispatch::pays_in_pairs(&problem));
+    let mut draw = Draw::new(9);
+    for large in [None, Some(1e200), Some(f64::INFINITY), Some(f64::NAN)] {
+        let mut case = Case::new(&mut draw, problem);
+        let at = [
+            draw.below(case.input.len()),
+            draw.below(case.grad_output.len()),
+        ];
+        let mut reached = [
+            vec![false; case.grad_output.len()],
+            vec![false; case.input.len()],
+        ];
+        if let Some(large) = large {
+            case.input[at[0]] = large;
+            case.grad_output[at[1]] = large;
+            each_product(&problem, |i, _, o| {
+                reached[0][o] |= i == at[0];
+                reached[1][i] |= o == at[1];
+            });
+        }
+        for arch in archs() {
+            let (input, weight) = (&case.input, &case.weight);
+            let output = crate::forward(arch, &problem, input, weight, Some(&case.bias));
+            let grad_input = crate::grad_input(arch, &problem, weight, &case.grad_output);
+            for ((got, expected), reached) in [output, grad_input]
+                .iter()
+                .zip(&case.expected)
+                .zip(&reached)
+            {
+                let mut results = got.iter().zip(expected).zip(reached);
+                assert!(results.all(|((got, expected), reached)| *reached || got == expected));
+            }
+        }
+    }
+}
+
 #[test]
 fn results_are_the_same_to_the_last_bit_on_any_number_of_threads() {
     let mut draw = Draw::new(3);
@@ -307,12 +364,14 @@ fn results_are_the_same_to_the_last_bit_on_any_number_of_threads() {
         for arch in archs() {
             let results = |threads: usize| {
                 let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
-                let results: [Vec<u32>; 4] = pool(threads).install(|| {
+                let results: [Vec<u32>; 6] = pool(threads).install(|| {
                     let threads = Threads::all();
                     let (x, w, g) = (&input, &weight, &grad_output);
                     [
-                        bits(pass::forward(arch, threads, &problem, x, w, None)),
-                        bits(pass::grad_input(arch, threads, &problem, w, g)),
+                        bits(pass::forward(arch, threads, &problem, x, w, None, false)),
+                        bits(pass::forward(arch, threads, &problem, x, w, None, true)),
+                        bits(pass::grad_input(arch, threads, &problem, w, g, false)),
+                        bits(pass::grad_input(arch, threads, &problem, w, g, true)),
                         bits(grad_weight::grad_weight(arch, threads, &problem, x, g)),
                         bits(scalar_products::grad_weight(arch, threads, &problem, x, g)),
                     ]

@@ -3,7 +3,8 @@
 
 use super::{each_product, whole_map};
 use crate::draw::Draw;
-use crate::{Arch, Problem};
+use crate::threads::Threads;
+use crate::{Arch, Problem, pass};
 
 fn problem(batch: usize, c_in: usize, c_out: usize, axes: [crate::Axis; 2]) -> Problem {
     Problem {
@@ -133,6 +134,46 @@ fn long_sums_keep_to_the_bound() {
                 );
             }
         }
+    }
+}
+
+/// With minimal filtering, differences of values and sums of weights are rounded too. Its shorter
+/// partial sums make up for it: with AVX-512 the rms errors were 0.88 and 0.79 times those without.
+#[test]
+fn minimal_filtering_keeps_the_digits() {
+    let problem = problem(1, 128, 128, [whole_map(3, 4, 2), whole_map(32, 4, 2)]);
+    let mut draw = Draw::new(10);
+    let operands = operands(&problem, |count| draw.normal_numbers(count));
+    let single = operands
+        .each_ref()
+        .map(|values| -> Vec<f32> { values.iter().map(|value| *value as f32).collect() });
+    let [x, w, g] = &single;
+    let (arch, threads) = (Arch::new(), Threads::all());
+    let [output, grad_input, _] = compute(&problem, operands);
+    let rms_error = |got: &[f32], exact: &[f64]| {
+        let errors = got
+            .iter()
+            .zip(exact)
+            .map(|(got, exact)| f64::from(*got) - exact);
+        errors.map(|error| error * error).sum::<f64>().sqrt()
+    };
+    let errors = [false, true].map(|pairs| {
+        let forward = pass::forward(arch, threads, &problem, x, w, None, pairs);
+        let backward = pass::grad_input(arch, threads, &problem, w, g, pairs);
+        [
+            rms_error(&forward, &output.exact),
+            rms_error(&backward, &grad_input.exact),
+        ]
+    });
+    for (plain, pairs) in errors[0].iter().zip(errors[1]) {
+        println!(
+            "error with minimal filtering over that without: {}",
+            pairs / plain
+        );
+        assert!(
+            pairs <= 1.1 * plain,
+            "{pairs:e}, without minimal filtering {plain:e}"
+        );
     }
 }
 

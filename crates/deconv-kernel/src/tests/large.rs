@@ -2,9 +2,10 @@
 
 use super::{Case, archs, same, whole_map};
 use crate::class::Class;
-use crate::cut::{Cut, dense};
+use crate::cut::Cut;
 use crate::draw::Draw;
-use crate::plan::{Choices, Plan};
+use crate::pass::choose;
+use crate::plan::Plan;
 use crate::threads::Threads;
 use crate::tile::Registers;
 use crate::tuning::{L2_SHARE_BYTES, MAX_L2_SHARES};
@@ -134,9 +135,8 @@ fn check_memory<T: Element>(arch: Arch, threads: Threads, plan: &Plan) {
 
     let most = |of: fn(&Class) -> usize| classes.iter().map(of).max().unwrap_or(0);
     let phases: usize = classes.iter().map(|class| class.phases.len()).sum();
-    let min_targets = registers
-        .rows
-        .div_ceil(most(|class| class.phases.len()).max(1));
+    let least_phases = classes.iter().map(|class| class.phases.len()).min();
+    let min_targets = registers.rows.div_ceil(least_phases.unwrap_or(1));
     let lead = most(|class| class.lead[0]);
     let sums = phases * cut.targets * (cut.band + lead) * line;
     let most_sums = share.max(phases * min_targets * (1 + lead) * line);
@@ -169,16 +169,23 @@ fn a_threads_memory_and_the_depth_of_sums_are_bounded() {
         for arch in archs() {
             for threads in [1, 2, 64] {
                 let threads = Threads::new(threads);
-                let choices = |copy_shifts| Choices {
-                    merge_phases: problem.group_c_out() < 6,
-                    copy_shifts,
-                };
-                let forward = |split| Plan::forward(problem, choices(split));
-                let grad_input = |split| Plan::grad_input(problem, choices(split));
-                check_memory::<f32>(arch, threads, &dense::<f32>(arch, forward));
-                check_memory::<f32>(arch, threads, &dense::<f32>(arch, grad_input));
-                check_memory::<f64>(arch, threads, &dense::<f64>(arch, forward));
-                check_memory::<f64>(arch, threads, &dense::<f64>(arch, grad_input));
+                for pairs in [false, problem.can_pair()] {
+                    let merge = problem.group_c_out() < 6;
+                    let forward = |choices| Plan::forward(problem, choices);
+                    let grad_input = |choices| Plan::grad_input(problem, choices);
+                    check_memory::<f32>(arch, threads, &choose::<f32>(arch, pairs, merge, forward));
+                    check_memory::<f32>(
+                        arch,
+                        threads,
+                        &choose::<f32>(arch, pairs, false, grad_input),
+                    );
+                    check_memory::<f64>(arch, threads, &choose::<f64>(arch, pairs, merge, forward));
+                    check_memory::<f64>(
+                        arch,
+                        threads,
+                        &choose::<f64>(arch, pairs, false, grad_input),
+                    );
+                }
             }
         }
     }

@@ -1,0 +1,211 @@
+//! The computation of a unit: copy, multiply, write.
+
+use core::ops::Range;
+
+use pulp::{Simd, WithSimd};
+
+use super::{Chunk, ClassSums, Pass, Place, Scratch, Unit};
+use crate::buffer::Buffer;
+use crate::copies::BandCopy;
+use crate::element::Element;
+use crate::tile::{SideBySide, Tile, VECTORS};
+use crate::tuning::{MAX_TILE_STEPS, PAIR_TILE_STEPS};
+
+/// The computation of a unit, with the machine's vector instructions.
+pub(super) struct Compute<'a, 't, T: Element> {
+    pub(super) pass: &'a Pass<'a, T>,
+    pub(super) unit: Unit<'t, T>,
+    pub(super) scratch: &'a mut Scratch<T>,
+}
+
+impl<T: Element> WithSimd for Compute<'_, '_, T> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> usize {
+        let Self {
+            pass,
+            unit,
+            scratch,
+        } = self;
+        let Unit { place, mut lines } = unit;
+        let cut = &pass.cut;
+        let height = &pass.plan.axes[0];
+        let band = cut.band.min(height.cells - place.row.min(height.cells));
+        let rows = place.maps * band;
+        let length = cut.copied_values();
+        if scratch.source.len() < length {
+            scratch.source = Buffer::new(length);
+        }
+        if pass.plan.pairs {
+            scratch.split.fit(&pass.plan.axes[1], cut.maps * cut.band);
+        }
+
+        let targets = lines.len() / place.maps;
+        let mut written = 0;
+        for first in (0..targets).step_by(cut.block) {
+            let block = first..targets.min(first + cut.block);
+            let sums = pass.place_sums(block.len(), rows, scratch);
+            if rows > 0 && !pass.classes.is_empty() {
+                for chunk in pass.chunks() {
+                    // If a block has not all targets, one chunk has all channels.
+                    if first == 0 {
+                        pass.copy(place, band, &chunk, scratch);
+                    }
+                    for (class, sums) in sums.iter().enumerate() {
+                        let block = Block {
+                            place,
+                            targets: block.clone(),
+                            class,
+                        };
+                        pass.multiply(simd, &block, &chunk, *sums, scratch);
+                    }
+                }
+            }
+            written += pass.write(place, block, &mut lines, band, &sums, scratch);
+        }
+        written
+    }
+}
+
+/// Some of a unit's target channels, and a class.
+struct Block {
+    place: Place,
+    targets: Range<usize>,
+    class: usize,
+}
+
+impl<T: Element> Pass<'_, T> {
+    /// What is copied and multiplied at once, in the order of the sums.
+    #[inline(always)]
+    fn chunks(&self) -> impl Iterator<Item = Chunk> {
+        let (cut, sources) = (&self.cut, self.plan.source.count);
+        let all = self.plan.copies();
+        (0..sources).step_by(cut.depth).flat_map(move |channel| {
+            (0..all).step_by(cut.copies).map(move |copy| Chunk {
+                channel,
+                channels: cut.depth.min(sources - channel),
+                copies: copy..all.min(copy + cut.copies),
+            })
+        })
+    }
+
+    /// Places each class's sums one after the other, behind a line of zeros.
+    #[inline(always)]
+    fn place_sums(&self, targets: usize, rows: usize, scratch: &mut Scratch<T>) -> Vec<ClassSums> {
+        let (cells, lanes) = (self.plan.axes[1].cells, self.cut.registers.lanes);
+        let mut sums = Vec::with_capacity(self.classes.len());
+        let mut length = cells;
+        for packed in &self.classes {
+            let [lead_y, lead_x] = packed.class.lead;
+            let row_stride = packed.vectors(rows + lead_y, cells + lead_x, lanes) * lanes;
+            sums.push(ClassSums {
+                first: length,
+                row_stride,
+            });
+            length += packed.class.phases.len() * targets * row_stride;
+        }
+        if scratch.sums.len() < length {
+            scratch.sums = Buffer::new(length);
+        }
+        scratch.sums[..cells].fill(T::default());
+        sums
+    }
+
+    /// Copies what a unit reads of some channels: `[channel][copy][line][cells + reach]`.
+    #[inline(always)]
+    fn copy(&self, place: Place, band: usize, chunk: &Chunk, scratch: &mut Scratch<T>) {
+        let copy = BandCopy {
+            plan: self.plan,
+            first_row: place.row,
+            rows: band,
+            line_stride: self.cut.line_stride,
+            copy_stride: self.cut.copy_stride,
+        };
+        let (plane, groups) = (self.plan.source_plane(), self.plan.problem.groups);
+        let all = groups * self.plan.source.count;
+        let first = place.map * all + place.group * self.plan.source.count + chunk.channel;
+        let copies = scratch.source.chunks_mut(self.cut.channel_stride);
+        for (channel, to) in copies.take(chunk.channels).enumerate() {
+            let map = |map: usize| &self.source[(first + map * all + channel) * plane..][..plane];
+            if self.plan.pairs {
+                copy.write_pairs(map, place.maps, &mut scratch.split, to);
+            } else if self.origins.is_empty() {
+                copy.write(map(0), chunk.copies.clone(), to);
+            } else {
+                self.copy_small(map, place.maps, chunk.copies.clone(), to);
+            }
+        }
+    }
+
+    /// Copies of several small maps, value by value.
+    #[inline(always)]
+    fn copy_small<'m>(
+        &self,
+        map: impl Fn(usize) -> &'m [T],
+        maps: usize,
+        copies: Range<usize>,
+        to: &mut [T],
+    ) where
+        T: 'm,
+    {
+        let cells = self.plan.axes[0].cells * self.plan.axes[1].cells;
+        let origins = self.origins.chunks_exact(cells).skip(copies.start);
+        let to = to.chunks_mut(self.cut.copy_stride);
+        for (to, origins) in to.zip(origins).take(copies.len()) {
+            for (m, to) in to.chunks_exact_mut(cells).take(maps).enumerate() {
+                let map = map(m);
+                for (to, origin) in to.iter_mut().zip(origins) {
+                    *to = origin.map_or(T::default(), |at| map[at]);
+                }
+            }
+        }
+    }
+
+    /// Adds the products of a chunk to a block's sums.
+    #[inline(always)]
+    fn multiply<S: Simd>(
+        &self,
+        simd: S,
+        block: &Block,
+        chunk: &Chunk,
+        sums: ClassSums,
+        scratch: &mut Scratch<T>,
+    ) {
+        let (place, targets) = (block.place, &block.targets);
+        let packed = &self.classes[block.class];
+        let (cut, class) = (&self.cut, &packed.class);
+        let (taps, lanes) = (class.taps.len(), cut.registers.lanes);
+        let phases = class.phases.len();
+        let unit_rows = phases * targets.len();
+        let unit_index = place.group * cut.target_blocks(self.plan) + place.target / cut.targets;
+        let weights = packed.weights.chunks_exact(packed.block_stride);
+        let weights =
+            weights.skip(unit_index * packed.blocks + targets.start * phases / packed.rows);
+        let starts = &packed.starts[..sums.row_stride / lanes];
+        // A chunk has several channels with all their taps, or one with some.
+        let steps = class.taps_of(chunk.copies.clone());
+        let end = (chunk.channels - 1) * taps + steps.end;
+        let at_once = if self.plan.pairs {
+            PAIR_TILE_STEPS
+        } else {
+            MAX_TILE_STEPS
+        };
+        for first in (steps.start..end).step_by(at_once) {
+            for (i, starts) in starts.chunks(VECTORS).enumerate() {
+                for (row, weights) in (0..unit_rows).step_by(packed.rows).zip(weights.clone()) {
+                    let tile = Tile {
+                        source: &scratch.source,
+                        weights: &weights[packed.rows * chunk.channel * taps..],
+                        rows: SideBySide(packed.rows.min(unit_rows - row)),
+                        steps: &packed.steps,
+                        range: first..end.min(first + at_once),
+                        begin: chunk.channel == 0 && first == 0,
+                    };
+                    let at = sums.first + row * sums.row_stride + i * VECTORS * lanes;
+                    tile.run(simd, starts, &mut scratch.sums[at..], sums.row_stride);
+                }
+            }
+        }
+    }
+}
