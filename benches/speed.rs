@@ -5,6 +5,7 @@
 //! ```text
 //! cargo bench --features ndarray --bench speed
 //! cargo bench --features ndarray --bench speed -- flex::forward::skip_zeros
+//! cargo bench --features ndarray --bench speed -- flex.*mask_rcnn
 //! cargo bench --features ndarray --bench speed -- --test    # only checks the answers
 //! ```
 //!
@@ -79,6 +80,7 @@ fn names(most_flops: u64) -> Vec<&'static str> {
     TABLE
         .layers
         .iter()
+        .chain(&TABLE.well_known)
         .filter(|layer| layer.flops(Pass::Forward) <= most_flops)
         .map(|layer| layer.name.as_str())
         .collect()

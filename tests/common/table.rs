@@ -16,6 +16,8 @@ pub static TABLE: LazyLock<Table> = LazyLock::new(|| {
 pub struct Table {
     /// Layers in real use.
     pub layers: Vec<Layer>,
+    /// Layers of well-known networks that nothing was tuned on.
+    pub well_known: Vec<Layer>,
     /// Layers with 16 to 2,048 taps on an axis.
     pub large_kernels: Vec<Layer>,
     /// One layer on growing maps and batches.
@@ -24,7 +26,12 @@ pub struct Table {
 
 impl Table {
     pub fn find(&self, name: &str) -> Option<&Layer> {
-        let parts = [&self.layers, &self.large_kernels, &self.scaling];
+        let parts = [
+            &self.layers,
+            &self.well_known,
+            &self.large_kernels,
+            &self.scaling,
+        ];
         let mut layers = parts.into_iter().flatten();
         layers.find(|layer| layer.name == name)
     }
