@@ -153,11 +153,12 @@ def readme_block(data: dict[str, Any]) -> str:
 def speed_block(data: dict[str, Any]) -> str:
     """The lines of docs/speed.md: all layers, the machine and the command."""
     product, copy = peaks(data["layers"])
-    large = data["large_kernels"]
+    large, known = data["large_kernels"], data["well_known"]
     large = f"Large kernels:\n\n{summary_table(large)}\n\n" if large else ""
+    known = f"Layers that nothing was tuned on:\n\n{summary_table(known)}\n\n" if known else ""
     return f"""{summary_table(data["layers"])}
 
-{large}{data["cpu"]}, {data["threads"]} threads; {data["date"]}; {", ".join(data["versions"])}.
+{known}{large}{data["cpu"]}, {data["threads"]} threads; {data["date"]}; {", ".join(data["versions"])}.
 In the same run, matrix products reached {digits(product and product / 1e9)} GFLOP/s and copies
 {digits(copy and copy / 1e9)} GB/s.
 
@@ -303,6 +304,9 @@ In the same run: matrix products (SGEMM, the best of 1024 and 2048 with PyTorch,
 def markdown(data: dict[str, Any]) -> str:
     results, large, scaling = data["layers"], data["large_kernels"], data["scaling"]
     parts = [heading(data), "## Summary, milliseconds", summary_table(results)]
+    if data["well_known"]:
+        parts += ["## Layers that nothing was tuned on, milliseconds"]
+        parts += [summary_table(data["well_known"])]
     if large:
         parts += ["## Large kernels, milliseconds", summary_table(large)]
     for which, name in PASSES.items():
@@ -326,7 +330,7 @@ def markdown(data: dict[str, Any]) -> str:
         )
         for which, name in PASSES.items():
             parts += [f"{name}:", scaling_table(scaling, which)]
-    missing = reasons([*results, *large, *scaling])
+    missing = reasons([*results, *data["well_known"], *large, *scaling])
     if missing:
         parts += ["## Dashes", missing]
     parts += ["## The layers", layers_table([*results, *large])]

@@ -286,7 +286,8 @@ def measure_scaling(layers: list[dict], rows: list[Row], reference: Row, options
 
 def build() -> Path:
     """Builds the Rust worker and finds it."""
-    command = ["cargo", "bench", "--no-run", "--features", "ndarray", "--bench", "worker"]
+    command = ["cargo", "bench", "--no-run", "--workspace", "--features", "ndarray"]
+    command += ["--bench", "worker"]
     command.append("--message-format=json")
     lines = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     messages = [json.loads(line) for line in lines.stdout.splitlines() if line.startswith("{")]
@@ -377,6 +378,7 @@ def parse() -> argparse.Namespace:
     add("--seconds", type=float, default=3.0, help="of calls, for one row, layer and pass")
     add("--threads", type=int, default=cores(), help="of each row (default: all cores)")
     add("--large-kernels", action="store_true", help="also layers with 16 to 2,048 taps on an axis")
+    add("--well-known", action="store_true", help="also layers that nothing was tuned on")
     add("--scaling", action="store_true", help="also one layer on growing maps and batches")
     add("--out", type=Path, default=ROOT / "target" / "peers")
     add("--chart", type=Path, help="default: docs/speed.svg; for a part of the table, in --out")
@@ -405,9 +407,9 @@ def main() -> None:
     table = json.loads((ROOT / "benches" / "layers.json").read_text())
     known = [layer["name"] for part in table.values() for layer in part]
     names = choose(known, arguments.layers, "layer")
-    layers, large, scaling = (
+    layers, well_known, large, scaling = (
         [layer for layer in table[part] if layer["name"] in names]
-        for part in ("layers", "large_kernels", "scaling")
+        for part in ("layers", "well_known", "large_kernels", "scaling")
     )
     rows = choose([*OURS, *PEERS], arguments.rows or DEFAULT_ROWS, "row")
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -429,9 +431,12 @@ def main() -> None:
         "versions": versions(),
         "command": " ".join(["python3 benches/peers/run.py", *sys.argv[1:]]),
         "layers": measure_all(layers, started, explicit, options),
+        "well_known": [],
         "large_kernels": [],
         "scaling": [],
     }
+    if arguments.well_known:
+        data["well_known"] = measure_all(well_known, started, explicit, options)
     if arguments.large_kernels:
         data["large_kernels"] = measure_all(large, started, explicit, options)
     if arguments.scaling:

@@ -7,7 +7,7 @@ use crate::class::Class;
 use crate::cut::{Cut, Lines};
 use crate::element::Element;
 use crate::pairs;
-use crate::plan::{Plan, TapSum};
+use crate::plan::Plan;
 use crate::threads::Threads;
 use crate::tile::{Step, Steps};
 use crate::tuning::MIN_VALUES_PER_JOB;
@@ -142,52 +142,26 @@ impl<T: Element> Job<'_, T> {
         let first_target = unit % units * cut.targets;
         let group = unit / units * plan.problem.group_weights();
 
-        let phases = self.class.phases.len();
-        let channel_values = self.class.taps.len() * self.rows;
-        for row in 0..self.rows {
-            let (target, phase) = (
-                (first_row + row) / phases,
-                &self.class.phases[(first_row + row) % phases],
-            );
-            if target >= cut.targets || first_target + target >= plan.target.count {
-                let row = self.packed[row..].iter_mut().step_by(self.rows);
-                row.for_each(|packed| *packed = T::default());
-                continue;
-            }
-            // The row's kernels, one for each channel of the source.
-            let first = group + (first_target + target) * plan.target.weight_stride;
-            let kernels = weight[first..].chunks(plan.source.weight_stride);
-            let packed = self.packed.chunks_exact_mut(channel_values).zip(kernels);
-            let taps = &phase.taps[..];
-            match taps.len() {
-                1 => pack_row::<T, 1>(packed, row, self.rows, taps),
-                2 => pack_row::<T, 2>(packed, row, self.rows, taps),
-                4 => pack_row::<T, 4>(packed, row, self.rows, taps),
-                9 => pack_row::<T, 9>(packed, row, self.rows, taps),
-                16 => pack_row::<T, 16>(packed, row, self.rows, taps),
-                _ => packed.for_each(|(packed, kernel)| {
-                    let packed = packed[row..].iter_mut().step_by(self.rows);
-                    packed
-                        .zip(taps)
-                        .for_each(|(packed, tap)| *packed = kernel[tap.taps()[0]]);
-                }),
+        // Where the weights of one source channel lie, `[tap][row]`; nowhere past the last row.
+        let phases = &self.class.phases;
+        let mut places = Vec::with_capacity(self.class.taps.len() * self.rows);
+        for tap in 0..self.class.taps.len() {
+            for row in first_row..first_row + self.rows {
+                let (target, phase) = (row / phases.len(), &phases[row % phases.len()]);
+                let is_there = target < cut.targets && first_target + target < plan.target.count;
+                places.push(if is_there {
+                    (first_target + target) * plan.target.weight_stride + phase.taps[tap].taps()[0]
+                } else {
+                    usize::MAX
+                });
             }
         }
-    }
-}
-
-/// Packs a row. A constant number of taps takes half the time.
-#[inline(always)]
-fn pack_row<'a, T: Element, const N: usize>(
-    packed: impl Iterator<Item = (&'a mut [T], &'a [T])>,
-    row: usize,
-    rows: usize,
-    taps: &[TapSum],
-) {
-    let taps: [usize; N] = core::array::from_fn(|i| taps[i].taps()[0]);
-    for (packed, kernel) in packed {
-        for (i, tap) in taps.into_iter().enumerate() {
-            packed[i * rows + row] = kernel[tap];
+        let channels = self.packed.chunks_exact_mut(places.len());
+        for (channel, packed) in channels.enumerate() {
+            let weight = &weight[group + channel * plan.source.weight_stride..];
+            for (packed, place) in packed.iter_mut().zip(&places) {
+                *packed = weight.get(*place).copied().unwrap_or_default();
+            }
         }
     }
 }
