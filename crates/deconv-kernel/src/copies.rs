@@ -96,29 +96,6 @@ impl BandCopy<'_> {
         }
     }
 
-    /// Where the values of all copies of a small map come from, `[copy][line][cell]`: the index in the
-    /// map, or nothing where there is a zero.
-    pub(crate) fn origins(plan: &Plan) -> Vec<Option<usize>> {
-        let [height, width] = &plan.axes;
-        let at = |axis: &AxisPlan, copy: &Copied, cell: usize| {
-            let cell = cell.checked_add_signed(copy.shift)?;
-            let place = cell * axis.source.step + copy.plane;
-            (place < axis.source.length).then_some(place)
-        };
-        let mut origins = vec![];
-        for (row, column) in height
-            .copies
-            .iter()
-            .flat_map(|row| width.copies.iter().map(move |column| (row, column)))
-        {
-            for (y, x) in (0..height.cells).flat_map(|y| (0..width.cells).map(move |x| (y, x))) {
-                let (y, x) = (at(height, row, y), at(width, column, x));
-                origins.push(y.zip(x).map(|(y, x)| y * width.source.length + x));
-            }
-        }
-        origins
-    }
-
     /// What line `i` of a copy is made of; nothing outside the map.
     #[inline(always)]
     fn source_line<'a, T>(&self, map: &'a [T], row: Copied, i: usize) -> &'a [T] {
@@ -129,6 +106,79 @@ impl BandCopy<'_> {
                 &map[y * width.source.length..][..width.source.length]
             }
             _ => &[],
+        }
+    }
+}
+
+/// The copies of several small maps, value by value.
+pub(crate) struct SmallCopy {
+    /// Where the values of a map's copies come from, `[copy][line][cells + reach]`: the index in the map,
+    /// or nothing where there is a zero.
+    origins: Vec<Option<usize>>,
+    /// Values of a copy of a map.
+    values: usize,
+}
+
+impl SmallCopy {
+    /// For maps of which all rows are copied.
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let [height, width] = &plan.axes;
+        let origin = |axis: &AxisPlan, copy: &Copied, cell: usize| {
+            let cell = cell.checked_add_signed(copy.shift)?;
+            let place = cell * axis.source.step + copy.plane;
+            (place < axis.source.length).then_some(place)
+        };
+        let values = [height, width].map(|axis| axis.cells + axis.reach);
+        let mut origins = Vec::with_capacity(plan.copies() * values[0] * values[1]);
+        for row in &height.copies {
+            for column in &width.copies {
+                for (y, x) in (0..values[0]).flat_map(|y| (0..values[1]).map(move |x| (y, x))) {
+                    let (y, x) = (origin(height, row, y), origin(width, column, x));
+                    origins.push(y.zip(x).map(|(y, x)| y * width.source.length + x));
+                }
+            }
+        }
+        Self {
+            origins,
+            values: values[0] * values[1],
+        }
+    }
+
+    /// Writes some of the copies, `[copy][map][line][cells + reach]`, of a channel of `maps` maps that
+    /// lie `stride` values apart.
+    #[inline(always)]
+    pub(crate) fn write<T: Element>(
+        &self,
+        source: &[T],
+        stride: usize,
+        maps: usize,
+        copies: Range<usize>,
+        to: &mut [T],
+        copy_stride: usize,
+    ) {
+        let origins = &self.origins[copies.start * self.values..copies.end * self.values];
+        let to = to.chunks_mut(copy_stride);
+        for (to, origins) in to.zip(origins.chunks_exact(self.values)) {
+            if maps < self.values {
+                for (map, to) in to.chunks_exact_mut(self.values).take(maps).enumerate() {
+                    let source = &source[map * stride..];
+                    for (to, origin) in to.iter_mut().zip(origins) {
+                        *to = origin.map_or(T::default(), |at| source[at]);
+                    }
+                }
+                continue;
+            }
+            // The inner loop is the longer one.
+            for (at, origin) in origins.iter().enumerate() {
+                let to = to[at..].iter_mut().step_by(self.values).take(maps);
+                match origin {
+                    Some(origin) => {
+                        let from = source[*origin..].iter().step_by(stride);
+                        to.zip(from).for_each(|(to, from)| *to = *from);
+                    }
+                    None => to.for_each(|to| *to = T::default()),
+                }
+            }
         }
     }
 }

@@ -147,7 +147,12 @@ impl Cut {
         let units = |band: usize, targets: usize| {
             all_maps * height.cells.div_ceil(band) * all_targets.div_ceil(targets)
         };
-        let wanted = UNITS_PER_THREAD * threads.count();
+        // Each unit copies all maps of its own.
+        let wanted = if maps > 1 {
+            threads.count()
+        } else {
+            UNITS_PER_THREAD * threads.count()
+        };
         while units(band, targets) < wanted && (band > min_band || targets > min_targets) {
             if band > 2 * min_band || targets == min_targets {
                 band = band.div_ceil(2);

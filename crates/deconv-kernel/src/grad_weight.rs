@@ -20,7 +20,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::buffer::Buffer;
 use crate::class::Class;
-use crate::copies::BandCopy;
+use crate::copies::{BandCopy, SmallCopy};
 use crate::cut::copies_at_once;
 use crate::element::Element;
 use crate::long_sum::LongSum;
@@ -30,7 +30,8 @@ use crate::threads::Threads;
 use crate::tile::{Registers, Step, Steps, Tile, VECTORS};
 use crate::transpose::transpose;
 use crate::tuning::{
-    L2_SHARE_BYTES, MAX_L2_SHARES, MAX_TILE_STEPS, MIN_VALUES_PER_JOB, UNITS_PER_THREAD,
+    L2_SHARE_BYTES, MAX_L2_SHARES, MAX_TILE_STEPS, MIN_TILE_STEPS, MIN_VALUES_PER_JOB,
+    UNITS_PER_THREAD,
 };
 
 /// The operands, and how they are cut.
@@ -44,6 +45,8 @@ struct Operands<'a, T: Element> {
     grad_output: &'a [T],
     /// A step for each position of a band.
     steps: Steps,
+    /// If a band has several small maps.
+    small: Option<SmallCopy>,
 }
 
 /// How the work is cut.
@@ -55,12 +58,16 @@ struct Cut {
     /// Input channels of a block, and blocks of a group.
     block: usize,
     blocks: usize,
-    /// Rows of input that are summed at once.
+    /// Maps that are summed at once: one, or all rows of several small ones.
+    maps: usize,
+    /// Rows of input that are summed at once, of each map.
     band: usize,
     /// From a line of the copied output's gradient to the next, from a copy, from a channel.
     line_stride: usize,
     copy_stride: usize,
     channel_stride: usize,
+    /// From a map to the next in a copy.
+    map_stride: usize,
     /// Output channels that are copied at once.
     sweep_channels: usize,
     /// Copies of a channel that are there at once: all, or, of one channel, perhaps only some.
@@ -76,7 +83,14 @@ impl Cut {
         let block = lanes * VECTORS.min(c_in.div_ceil(lanes));
         let band = (MAX_TILE_STEPS / width.cells).clamp(1, height.cells);
         let line_stride = width.cells + width.reach;
-        let copy_stride = (band + height.reach) * line_stride;
+        let positions = height.cells * width.cells;
+        let maps = if positions < MIN_TILE_STEPS {
+            (2 * MIN_TILE_STEPS / positions).min(plan.problem.batch)
+        } else {
+            1
+        };
+        let map_stride = (band + height.reach) * line_stride;
+        let copy_stride = maps * map_stride;
         let sweep_copies = copies_at_once::<T>(plan, copy_stride);
         let channel_stride = sweep_copies * copy_stride;
         let sweep_channels = if sweep_copies == plan.copies() {
@@ -91,10 +105,12 @@ impl Cut {
             rows: registers.rows / 3 * 2,
             block,
             blocks: c_in.div_ceil(block),
+            maps,
             band,
             line_stride,
             copy_stride,
             channel_stride,
+            map_stride,
             sweep_channels,
             sweep_copies,
         }
@@ -127,6 +143,7 @@ pub(crate) fn grad_weight<T: Element>(
         input: transpose(arch, threads, problem, cut.block, input),
         grad_output,
         steps: steps(&plan, cut),
+        small: (cut.maps > 1).then(|| SmallCopy::new(&plan)),
     };
 
     // A job takes some rows, pairs of output channel and tap, of a group.
@@ -157,12 +174,14 @@ pub(crate) fn grad_weight<T: Element>(
 /// A step for each position of a band.
 fn steps(plan: &Plan, cut: Cut) -> Steps {
     let mut steps = Vec::new();
-    for y in 0..cut.band {
-        for x in 0..plan.axes[1].cells {
-            steps.push(Step {
-                source: steps.len() * cut.block,
-                weight: y * cut.line_stride + x,
-            });
+    for map in 0..cut.maps {
+        for y in 0..cut.band {
+            for x in 0..plan.axes[1].cells {
+                steps.push(Step {
+                    source: steps.len() * cut.block,
+                    weight: map * cut.map_stride + y * cut.line_stride + x,
+                });
+            }
         }
     }
     Steps::new(steps)
@@ -222,7 +241,9 @@ struct Sweep {
 
 /// Positions that are summed from zero.
 struct Band {
+    /// The first map.
     map: usize,
+    maps: usize,
     row: usize,
     rows: usize,
     /// Those of the rows that are summed; all but in lines that are longer than a tile's steps.
@@ -268,18 +289,20 @@ impl<T: Element> Operands<'_, T> {
         let problem = &self.plan.problem;
         let (height, most) = (problem.axes[0].input, self.cut.band);
         let mut bands = Vec::new();
-        for map in 0..problem.batch {
+        for map in (0..problem.batch).step_by(self.cut.maps) {
+            let maps = self.cut.maps.min(problem.batch - map);
             for row in (0..height).step_by(most) {
                 let rows = most.min(height - row);
-                let all = rows * problem.axes[1].input;
+                let all = maps * rows * problem.axes[1].input;
                 for first in (0..all).step_by(MAX_TILE_STEPS) {
                     let end = all.min(first + MAX_TILE_STEPS);
                     bands.push(Band {
                         map,
+                        maps,
                         row,
                         rows,
                         positions: first..end,
-                        last: map + 1 == problem.batch && row + rows == height && end == all,
+                        last: map + maps == problem.batch && row + rows == height && end == all,
                     });
                 }
             }
@@ -336,10 +359,16 @@ impl<T: Element> Operands<'_, T> {
         };
         let plane = problem.output_plane();
         let first = (band.map * problem.groups + group) * problem.group_c_out();
-        let maps = self.grad_output[(first + sweep.channels.start) * plane..].chunks_exact(plane);
         let to = to.chunks_exact_mut(self.cut.channel_stride);
-        for (map, to) in maps.zip(to).take(sweep.channels.len()) {
-            copy.write(map, sweep.copies.clone(), to);
+        for (channel, to) in sweep.channels.clone().zip(to) {
+            let source = &self.grad_output[(first + channel) * plane..];
+            let copies = sweep.copies.clone();
+            if let Some(small) = &self.small {
+                let stride = problem.c_out * plane;
+                small.write(source, stride, band.maps, copies, to, self.cut.copy_stride);
+            } else {
+                copy.write(&source[..plane], copies, to);
+            }
         }
     }
 
@@ -358,7 +387,7 @@ impl<T: Element> Operands<'_, T> {
         let begin = sums.begins();
         let sums = &mut sums.sums()[sweep.first_row * cut.padded_channels()..];
         let width = problem.axes[1].input;
-        let positions = band.rows * width;
+        let positions = band.maps * band.rows * width;
         for block in 0..cut.blocks {
             let map = (group * cut.blocks + block) * problem.batch + band.map;
             let first = map * problem.input_plane() + band.row * width;

@@ -82,7 +82,7 @@
 //! 7. **Fewer products.** On large maps between 128 to 256 channels, kernels whose taps come in pairs
 //!    (k 4 at stride 2) take 9 products in place of 16: minimal filtering (`plan/pairs.rs`).
 //! 8. **Small maps.** Of maps smaller than a tile's two vectors, a unit takes several: the lanes are
-//!    cells of all of them. An axis of one value takes its kernel's extent as its stride, so that each
+//!    cells of all of them, or the steps positions of all of them. An axis of one value takes its kernel's extent as its stride, so that each
 //!    phase has one tap, and the pass is a product of two matrices.
 //! 9. **Threads.** The caller works too, and Rayon's threads look for the next call for 50
 //!    microseconds before they sleep (`threads.rs`). Buffers are reused (`buffer.rs`).

@@ -19,7 +19,7 @@ mod unit;
 mod write;
 
 use crate::buffer::Buffer;
-use crate::copies::{BandCopy, Split};
+use crate::copies::{SmallCopy, Split};
 use crate::cut::{Cut, dense};
 use crate::element::Element;
 use crate::output::Fresh;
@@ -40,8 +40,8 @@ struct Pass<'a, T: Element> {
     classes: Vec<Packed<T>>,
     /// The sums that make up each phase of the target; none where no tap reaches.
     phases: Vec<Vec<PhaseIndex>>,
-    /// Where the copies' values come from, if a unit has several small maps.
-    origins: Vec<Option<usize>>,
+    /// If a unit has several small maps.
+    small: Option<SmallCopy>,
     cut: Cut,
 }
 
@@ -200,11 +200,7 @@ fn compute<T: Element>(
         bias,
         phases: index_phases(plan, &classes),
         classes,
-        origins: if cut.maps > 1 && !plan.pairs {
-            BandCopy::origins(plan)
-        } else {
-            vec![]
-        },
+        small: (cut.maps > 1 && !plan.pairs).then(|| SmallCopy::new(plan)),
         cut,
     };
 

@@ -130,34 +130,13 @@ impl<T: Element> Pass<'_, T> {
             let map = |map: usize| &self.source[(first + map * all + channel) * plane..][..plane];
             if self.plan.pairs {
                 copy.write_pairs(map, place.maps, &mut scratch.split, to);
-            } else if self.origins.is_empty() {
-                copy.write(map(0), chunk.copies.clone(), to);
+            } else if let Some(small) = &self.small {
+                let source = &self.source[(first + channel) * plane..];
+                let copies = chunk.copies.clone();
+                let copy_stride = self.cut.copy_stride;
+                small.write(source, all * plane, place.maps, copies, to, copy_stride);
             } else {
-                self.copy_small(map, place.maps, chunk.copies.clone(), to);
-            }
-        }
-    }
-
-    /// Copies of several small maps, value by value.
-    #[inline(always)]
-    fn copy_small<'m>(
-        &self,
-        map: impl Fn(usize) -> &'m [T],
-        maps: usize,
-        copies: Range<usize>,
-        to: &mut [T],
-    ) where
-        T: 'm,
-    {
-        let cells = self.plan.axes[0].cells * self.plan.axes[1].cells;
-        let origins = self.origins.chunks_exact(cells).skip(copies.start);
-        let to = to.chunks_mut(self.cut.copy_stride);
-        for (to, origins) in to.zip(origins).take(copies.len()) {
-            for (m, to) in to.chunks_exact_mut(cells).take(maps).enumerate() {
-                let map = map(m);
-                for (to, origin) in to.iter_mut().zip(origins) {
-                    *to = origin.map_or(T::default(), |at| map[at]);
-                }
+                copy.write(map(0), chunk.copies.clone(), to);
             }
         }
     }
