@@ -60,38 +60,29 @@ impl BandCopy<'_> {
         }
     }
 
-    /// Writes all copies of some maps for [minimal filtering](crate::plan). Lines
-    /// of copies lie side by side, so all rows are written at once.
+    /// Writes all copies of a map for [minimal filtering](crate::plan). Lines of copies lie side by
+    /// side, so all rows are written at once.
     #[inline(always)]
-    pub(crate) fn write_pairs<'m, T: Element>(
-        &self,
-        map: impl Fn(usize) -> &'m [T],
-        maps: usize,
-        split: &mut Split<T>,
-        to: &mut [T],
-    ) {
+    pub(crate) fn write_pairs<T: Element>(&self, map: &[T], split: &mut Split<T>, to: &mut [T]) {
         let [height, width] = &self.plan.axes;
         let row_stride = width.copies.len() * self.copy_stride;
         for (row, to) in height.copies.iter().zip(to.chunks_exact_mut(row_stride)) {
-            for m in 0..maps {
-                for i in 0..self.rows {
-                    let line = self.source_line(map(m), *row, i);
-                    let next = if row.difference {
-                        self.source_line(map(m), row.next(height.source.step), i)
-                    } else {
-                        &[]
-                    };
-                    split.load(m * self.rows + i, line, next);
-                }
+            for i in 0..self.rows {
+                let line = self.source_line(map, *row, i);
+                let next = if row.difference {
+                    self.source_line(map, row.next(height.source.step), i)
+                } else {
+                    &[]
+                };
+                split.load(i, line, next);
             }
-            let lines = maps * self.rows;
-            split.split_planes(lines);
+            split.split_planes(self.rows);
             for (column, to) in width
                 .copies
                 .iter()
                 .zip(to.chunks_exact_mut(self.copy_stride))
             {
-                split.copy(*column, &mut to[..lines * self.line_stride]);
+                split.copy(*column, &mut to[..self.rows * self.line_stride]);
             }
         }
     }

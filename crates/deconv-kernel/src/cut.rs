@@ -8,8 +8,8 @@ use crate::plan::{Choices, Plan};
 use crate::threads::Threads;
 use crate::tile::{Registers, VECTORS};
 use crate::tuning::{
-    CACHE_LINE_BYTES, COPY_COST, L2_SHARE_BYTES, MAX_L2_SHARES, MAX_TILE_STEPS,
-    MAX_VECTORS_WITH_ZEROS, MIN_TILE_STEPS, PAIR_BLOCKS, PAIR_COPIES_SHARES, UNITS_PER_THREAD,
+    CACHE_LINE_BYTES, COPY_COST, L2_SHARE_BYTES, MAX_L2_SHARES, MAX_SMALL_COPIES, MAX_TILE_STEPS,
+    MAX_VECTORS_WITH_ZEROS, MIN_TILE_STEPS, PAIR_COPIES_SHARES, UNITS_PER_THREAD,
 };
 
 /// How a pass is cut.
@@ -193,19 +193,15 @@ impl Cut {
         let share = L2_SHARE_BYTES / size_of::<T>();
         let most_copies = PAIR_COPIES_SHARES * share;
         let (sources, all_targets) = (plan.source.count, plan.target.count);
-        let mut needs = Needs {
+        let needs = Needs {
             plan,
-            maps: maps_at_once(registers, plan),
+            maps: 1,
             line_stride: width.cells + width.reach,
             all_phases: classes.len(),
             lead: 0,
         };
-        while needs.maps > 1 && needs.copies(height.cells, sources) > most_copies {
-            needs.maps = needs.maps.div_ceil(2);
-        }
-        let maps = needs.maps;
         let (mut band, mut depth, mut targets) = (height.cells.max(1), sources, all_targets);
-        while maps == 1 && band > 1 && needs.copies(band, depth) > most_copies {
+        while band > 1 && needs.copies(band, depth) > most_copies {
             band = band.div_ceil(2);
         }
         while depth > 1 && needs.copies(band, depth) > most_copies {
@@ -218,21 +214,21 @@ impl Cut {
             );
         }
 
-        let all_maps = plan.problem.batch.div_ceil(maps) * plan.problem.groups;
+        let all_maps = plan.problem.batch * plan.problem.groups;
         let units = |band: usize, targets: usize| {
             all_maps * height.cells.div_ceil(band) * all_targets.div_ceil(targets)
         };
         let wanted = UNITS_PER_THREAD * threads.count();
-        while units(band, targets) < wanted && (band > 1 && maps == 1 || targets > registers.rows) {
+        while units(band, targets) < wanted && (band > 1 || targets > registers.rows) {
             let whole_vectors = band * width.cells >= 2 * VECTORS * registers.lanes;
-            if maps == 1 && band > 1 && (whole_vectors || targets <= registers.rows) {
+            if band > 1 && (whole_vectors || targets <= registers.rows) {
                 band = band.div_ceil(2);
             } else {
                 targets = even_part(targets, targets.div_ceil(2).max(registers.rows));
             }
         }
         let block = if depth == sources {
-            (PAIR_BLOCKS * even_part(targets, registers.rows)).min(targets)
+            even_part(targets, registers.rows)
         } else {
             targets
         };
@@ -241,7 +237,7 @@ impl Cut {
             registers,
             targets,
             block,
-            maps,
+            maps: 1,
             band,
             depth,
             copies: plan.copies(),
@@ -300,11 +296,14 @@ pub(crate) fn dense<T: Element>(
     let whole = plan(choices);
     let cells = (whole.axes[0].cells * whole.axes[1].cells).max(1);
     if !choices.merge_phases && whole.problem.batch > 1 && is_small(registers, cells) {
-        return plan(Choices {
+        let small = plan(Choices {
             copy_shifts: true,
             copy_row_shifts: true,
             ..choices
         });
+        if small.copies() <= MAX_SMALL_COPIES {
+            return small;
+        }
     }
     let [height, width] = &whole.axes;
     let vectors = |stride: usize| {

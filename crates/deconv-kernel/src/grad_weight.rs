@@ -30,8 +30,8 @@ use crate::threads::Threads;
 use crate::tile::{Registers, Step, Steps, Tile, VECTORS};
 use crate::transpose::transpose;
 use crate::tuning::{
-    L2_SHARE_BYTES, MAX_L2_SHARES, MAX_TILE_STEPS, MIN_TILE_STEPS, MIN_VALUES_PER_JOB,
-    UNITS_PER_THREAD,
+    L2_SHARE_BYTES, MAX_L2_SHARES, MAX_SMALL_COPIES, MAX_TILE_STEPS, MIN_TILE_STEPS,
+    MIN_VALUES_PER_JOB, UNITS_PER_THREAD,
 };
 
 /// The operands, and how they are cut.
@@ -84,12 +84,15 @@ impl Cut {
         let band = (MAX_TILE_STEPS / width.cells).clamp(1, height.cells);
         let line_stride = width.cells + width.reach;
         let positions = height.cells * width.cells;
-        let maps = if positions < MIN_TILE_STEPS {
-            (2 * MIN_TILE_STEPS / positions).min(plan.problem.batch)
+        let map_stride = (band + height.reach) * line_stride;
+        let maps = if positions < MIN_TILE_STEPS && plan.copies() <= MAX_SMALL_COPIES {
+            let fit = L2_SHARE_BYTES / size_of::<T>() / (plan.copies() * map_stride);
+            (2 * MIN_TILE_STEPS / positions)
+                .clamp(1, fit.max(1))
+                .min(plan.problem.batch)
         } else {
             1
         };
-        let map_stride = (band + height.reach) * line_stride;
         let copy_stride = maps * map_stride;
         let sweep_copies = copies_at_once::<T>(plan, copy_stride);
         let channel_stride = sweep_copies * copy_stride;

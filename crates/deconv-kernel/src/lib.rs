@@ -120,7 +120,8 @@
 //! `reach` is the kernel's height over the stride) and the sums of one row of cells of at most a
 //! tile's channels. At a stride of 8 or more, it may hold as many lines of the output's gradient as
 //! the kernel has rows, and the call the input with zeros around it (at most 49 times as large, where
-//! a map is one value). Idle buffers of up to 32 MiB are kept for each type of numbers.
+//! a map is one value). For small maps, a call holds an index for each value of one channel's copies.
+//! Idle buffers of up to 32 MiB are kept for each type of numbers.
 //!
 //! # Limits
 //!

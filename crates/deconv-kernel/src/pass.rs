@@ -10,13 +10,13 @@
 //! No sum depends on how the target is cut: the order is that of the source's channels and taps, and
 //! a new partial sum begins with every chunk and after `MAX_TILE_STEPS` steps.
 
+mod unit;
+mod write;
+
 use core::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pulp::Arch;
-
-mod unit;
-mod write;
 
 use crate::buffer::Buffer;
 use crate::copies::{SmallCopy, Split};
@@ -28,7 +28,7 @@ use crate::plan::{Choices, Plan};
 use crate::problem::{Axis, Problem};
 use crate::threads::Threads;
 use crate::tile::Registers;
-use crate::tuning::MIN_UNMERGED_CHANNELS;
+use crate::tuning::{MAX_SMALL_COPIES, MIN_UNMERGED_CHANNELS};
 
 use self::unit::Compute;
 
@@ -141,8 +141,11 @@ pub(crate) fn grad_input<T: Element>(
 }
 
 /// An axis with one input value computes the same at any stride. With a stride of the kernel's extent,
-/// every phase has one tap.
+/// every phase has one tap. For the gradient of the input, each tap is then a copy of its own.
 fn without_overlap(problem: &Problem) -> Problem {
+    if problem.taps() > MAX_SMALL_COPIES {
+        return *problem;
+    }
     let axes = problem.axes.map(|axis| Axis {
         stride: if axis.input == 1 {
             axis.stride.max(axis.extent())
@@ -200,7 +203,7 @@ fn compute<T: Element>(
         bias,
         phases: index_phases(plan, &classes),
         classes,
-        small: (cut.maps > 1 && !plan.pairs).then(|| SmallCopy::new(plan)),
+        small: (cut.maps > 1).then(|| SmallCopy::new(plan)),
         cut,
     };
 

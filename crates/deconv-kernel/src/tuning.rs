@@ -70,8 +70,9 @@ pub(crate) const PAIR_COPIES_SHARES: usize = 3;
 /// times. The pix2pix layer takes 1 % longer than with 128.
 pub(crate) const PAIR_TILE_STEPS: usize = 64;
 
-/// Tiles of target channels whose sums are there at once. 1, 2 and 4 differ less than the noise.
-pub(crate) const PAIR_BLOCKS: usize = 2;
+/// Small maps are copied value by value, once for each shift: only where there are at most so many
+/// copies. DCGAN's layers (k 4) have up to 16; more were not measured.
+pub(crate) const MAX_SMALL_COPIES: usize = 64;
 
 /// Multiply-adds of vectors that a copied vector costs: a load, a store, and its place. Not measured.
 pub(crate) const COPY_COST: usize = 3;

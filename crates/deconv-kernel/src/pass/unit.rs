@@ -38,7 +38,7 @@ impl<T: Element> WithSimd for Compute<'_, '_, T> {
             scratch.source = Buffer::new(length);
         }
         if pass.plan.pairs {
-            scratch.split.fit(&pass.plan.axes[1], cut.maps * cut.band);
+            scratch.split.fit(&pass.plan.axes[1], cut.band);
         }
 
         let targets = lines.len() / place.maps;
@@ -127,16 +127,15 @@ impl<T: Element> Pass<'_, T> {
         let first = place.map * all + place.group * self.plan.source.count + chunk.channel;
         let copies = scratch.source.chunks_mut(self.cut.channel_stride);
         for (channel, to) in copies.take(chunk.channels).enumerate() {
-            let map = |map: usize| &self.source[(first + map * all + channel) * plane..][..plane];
+            let source = &self.source[(first + channel) * plane..];
+            let copies = chunk.copies.clone();
             if self.plan.pairs {
-                copy.write_pairs(map, place.maps, &mut scratch.split, to);
+                copy.write_pairs(&source[..plane], &mut scratch.split, to);
             } else if let Some(small) = &self.small {
-                let source = &self.source[(first + channel) * plane..];
-                let copies = chunk.copies.clone();
                 let copy_stride = self.cut.copy_stride;
                 small.write(source, all * plane, place.maps, copies, to, copy_stride);
             } else {
-                copy.write(map(0), chunk.copies.clone(), to);
+                copy.write(&source[..plane], copies, to);
             }
         }
     }
