@@ -4,7 +4,7 @@
 use burn::tensor::Tensor;
 
 use crate::error::or_panic;
-use crate::{Algorithm, Deconv2dError, Deconv2dOptions, Geometry, explicit, polyphase};
+use crate::{Algorithm, Deconv2dError, Deconv2dOptions, Geometry, explicit, fallback};
 
 /// Applies a 2D transposed convolution: zero-fills the input, correlates it with each kernel, crops
 /// the result and adds the bias.
@@ -104,19 +104,19 @@ pub fn try_deconv2d(
     })
 }
 
-/// Computes the output with the native kernels on the backends that have them, and in tensor
-/// operations on all others.
+/// Computes the output with our kernels on the backends that have them, and with Burn's on all
+/// others.
 fn without_zeros(
     input: Tensor<4>,
     weight: Tensor<4>,
     bias: Option<Tensor<1>>,
     geometry: &Geometry,
 ) -> Tensor<4> {
-    #[cfg(feature = "kernel")]
+    #[cfg(any(feature = "kernel", feature = "cube"))]
     if crate::op::exists_for(&input) {
         return crate::op::deconv2d(input, weight, bias, geometry);
     }
-    explicit::add_bias(polyphase::deconv2d(input, weight, geometry), bias)
+    fallback::deconv2d(input, weight, bias, geometry)
 }
 
 /// The output of an empty batch. It depends on input and weight, so both receive a gradient of

@@ -11,10 +11,11 @@
 //!    the rule: the table of [`Padding`].
 //! 4. `explicit.rs`: [`explicit::zero_fill`], [`explicit::correlate`], [`explicit::crop`]. This is
 //!    the specification. `Algorithm::Explicit` ends here, and Burn differentiates it.
-//! 5. `op/`, on the backends Flex and NdArray: `mod.rs` dispatches to the tensors' backend,
-//!    `backward.rs` records the step in Burn's autodiff graph, and `cpu.rs` calls the package
-//!    `deconv-kernel`, which computes the output and the gradients over slices.
-//! 6. `polyphase.rs`, on all other backends: the same output in Burn's tensor operations.
+//! 5. `op/`: `mod.rs` dispatches to the tensors' backend, and `backward.rs` records the step in
+//!    Burn's autodiff graph. On Flex and NdArray, `cpu.rs` calls the package `deconv-kernel`, which
+//!    computes the output and the gradients over slices. On CubeCL's backends (wgpu, CUDA and
+//!    others), `cube.rs` launches the kernels of `cube/kernels.rs`.
+//! 6. `fallback.rs`, on all other backends: Burn's own transposed convolution, with our crop.
 //!
 //! Beside the call:
 //!
@@ -37,15 +38,15 @@ mod convert_burn;
 mod deconv2d;
 mod error;
 pub mod explicit;
+mod fallback;
 mod geometry;
 pub mod init;
 mod layer;
 mod layout;
-#[cfg(feature = "kernel")]
+#[cfg(any(feature = "kernel", feature = "cube"))]
 mod op;
 mod options;
 mod overlap;
-mod polyphase;
 
 pub use axis::AxisGeometry;
 pub use config_module::GROUPS;

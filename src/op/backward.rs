@@ -1,5 +1,5 @@
 //! The operation as a step of Burn's autodiff graph. This file decides which tensors are saved and
-//! which gradients are computed. The kernels compute them.
+//! which gradients are computed. The backend's passes compute them.
 
 use burn::backend::Autodiff;
 use burn::backend::autodiff::NodeId;
@@ -9,8 +9,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 
-use super::Deconv2dOps;
-use super::cpu::Cpu;
+use super::{Deconv2dOps, Passes};
 use crate::Geometry;
 
 /// The step. Its `N` parents are the input, the weight and, if `N` is 3, the bias.
@@ -27,7 +26,7 @@ struct State {
     geometry: Geometry,
 }
 
-impl<B: Cpu, const N: usize> Backward<B, N> for Deconv2d {
+impl<B: Passes, const N: usize> Backward<B, N> for Deconv2d {
     type State = State;
 
     fn backward(self, ops: Ops<State, N>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
@@ -37,26 +36,28 @@ impl<B: Cpu, const N: usize> Backward<B, N> for Deconv2d {
             geometry,
         } = ops.state;
         let grad_output = B::in_order(grads.consume::<B>(&ops.node));
-        let mut saved = |id| {
-            let tensor = checkpointer.retrieve_node_output::<B::FloatTensorPrimitive>(id);
-            B::in_order(tensor)
-        };
+        let mut saved = |id| checkpointer.retrieve_node_output::<B::FloatTensorPrimitive>(id);
         let (input, weight) = (input.map(&mut saved), weight.map(&mut saved));
 
-        for (i, parent) in ops.parents.into_iter().enumerate() {
-            let Some(parent) = parent else { continue };
-            let grad = match (i, &input, &weight) {
-                (0, _, Some(weight)) => B::grad_input(weight, &grad_output, &geometry),
-                (1, Some(input), _) => B::grad_weight(input, &grad_output, &geometry),
-                (2, ..) => B::grad_bias(&grad_output, &geometry),
-                _ => unreachable!("a parent without the tensor that was saved for it"),
-            };
+        // A parent is `None` if its gradient is not wanted.
+        let mut parents = ops.parents.into_iter();
+        let mut parent = || parents.next().flatten();
+        if let (Some(parent), Some(weight)) = (parent(), weight) {
+            let grad = B::grad_input(weight, grad_output.clone(), geometry.clone());
             grads.register::<B>(parent.id, grad);
+        }
+        if let (Some(parent), Some(input)) = (parent(), input) {
+            let input = B::in_order(input);
+            let grad = B::grad_weight(input, grad_output.clone(), geometry.clone());
+            grads.register::<B>(parent.id, grad);
+        }
+        if let Some(parent) = parent() {
+            grads.register::<B>(parent.id, B::grad_bias(grad_output, geometry));
         }
     }
 }
 
-impl<B: Cpu, C: CheckpointStrategy> Deconv2dOps for Autodiff<B, C> {
+impl<B: Passes, C: CheckpointStrategy> Deconv2dOps for Autodiff<B, C> {
     fn deconv2d(
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -76,14 +77,17 @@ impl<B: Cpu, C: CheckpointStrategy> Deconv2dOps for Autodiff<B, C> {
 }
 
 /// Computes the output, and records the step if one of the parents is tracked.
-fn record<B: Cpu, C: CheckpointStrategy, const N: usize>(
+fn record<B: Passes, C: CheckpointStrategy, const N: usize>(
     parents: [FloatTensor<Autodiff<B, C>>; N],
     geometry: Geometry,
 ) -> FloatTensor<Autodiff<B, C>> {
-    let values = parents
-        .each_ref()
-        .map(|parent| B::in_order(parent.primitive().clone()));
-    let output = B::forward(&values[0], &values[1], values.get(2), &geometry);
+    let mut values = parents.iter().map(|parent| parent.primitive().clone());
+    let mut value = || values.next().expect("two or three parents");
+    let (input, weight) = (B::in_order(value()), value());
+    let output = match N {
+        3 => B::forward_bias(input, weight, value(), geometry.clone()),
+        _ => B::forward(input, weight, geometry.clone()),
+    };
 
     let guards = parents.each_ref().map(|parent| parent.node());
     match Backward::<B, N>::prepare::<C>(Deconv2d, guards)

@@ -5,7 +5,7 @@ use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{DType, Element, TensorData};
 use deconv_kernel::{self as kernel, Arch};
 
-use super::Deconv2dOps;
+use super::Passes;
 use crate::Geometry;
 
 /// Evaluates an expression with `$float` as the type of a tensor's values. `op::deconv2d` passes
@@ -25,62 +25,63 @@ macro_rules! with_float {
     };
 }
 
-/// A backend whose memory the kernels can read. Every tensor that is passed to a function of this
-/// trait lies in memory in the order of its shape, except to [`in_order`](Self::in_order).
-pub(super) trait Cpu: Backend + Values<f32> + Values<f64> {
+/// A backend whose memory the kernels can read.
+trait Cpu: Values<f32> + Values<f64> {
     /// The tensor, copied if its values do not lie in memory in the order of its shape.
-    fn in_order(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
+}
 
-    fn forward(
-        input: &FloatTensor<Self>,
-        weight: &FloatTensor<Self>,
-        bias: Option<&FloatTensor<Self>>,
-        geometry: &Geometry,
-    ) -> FloatTensor<Self> {
-        with_float!(input, T => {
-            let (x, w): (&[T], &[T]) = (Self::values(input), Self::values(weight));
-            let bias = bias.map(|bias| -> &[T] { Self::values(bias) });
-            let output = kernel::forward(Arch::new(), &geometry.problem(), x, w, bias);
-            tensor_like::<Self, T, 4>(input, output, geometry.output_shape())
-        })
-    }
+fn forward<B: Cpu>(
+    input: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    bias: Option<FloatTensor<B>>,
+    geometry: Geometry,
+) -> FloatTensor<B> {
+    let (weight, bias) = (B::contiguous(weight), bias.map(B::contiguous));
+    with_float!(input, T => {
+        let (x, w): (&[T], &[T]) = (B::values(&input), B::values(&weight));
+        let bias = bias.as_ref().map(|bias| -> &[T] { B::values(bias) });
+        let output = kernel::forward(Arch::new(), &geometry.problem(), x, w, bias);
+        tensor_like::<B, T, 4>(&input, output, geometry.output_shape())
+    })
+}
 
-    fn grad_input(
-        weight: &FloatTensor<Self>,
-        grad_output: &FloatTensor<Self>,
-        geometry: &Geometry,
-    ) -> FloatTensor<Self> {
-        with_float!(weight, T => {
-            let (w, dy): (&[T], &[T]) = (Self::values(weight), Self::values(grad_output));
-            let grad = kernel::grad_input(Arch::new(), &geometry.problem(), w, dy);
-            tensor_like::<Self, T, 4>(weight, grad, geometry.input_shape())
-        })
-    }
+fn grad_input<B: Cpu>(
+    weight: FloatTensor<B>,
+    grad_output: FloatTensor<B>,
+    geometry: Geometry,
+) -> FloatTensor<B> {
+    let weight = B::contiguous(weight);
+    with_float!(weight, T => {
+        let (w, dy): (&[T], &[T]) = (B::values(&weight), B::values(&grad_output));
+        let grad = kernel::grad_input(Arch::new(), &geometry.problem(), w, dy);
+        tensor_like::<B, T, 4>(&weight, grad, geometry.input_shape())
+    })
+}
 
-    fn grad_weight(
-        input: &FloatTensor<Self>,
-        grad_output: &FloatTensor<Self>,
-        geometry: &Geometry,
-    ) -> FloatTensor<Self> {
-        with_float!(input, T => {
-            let (x, dy): (&[T], &[T]) = (Self::values(input), Self::values(grad_output));
-            let grad = kernel::grad_weight(Arch::new(), &geometry.problem(), x, dy);
-            tensor_like::<Self, T, 4>(input, grad, geometry.weight_shape())
-        })
-    }
+fn grad_weight<B: Cpu>(
+    input: FloatTensor<B>,
+    grad_output: FloatTensor<B>,
+    geometry: Geometry,
+) -> FloatTensor<B> {
+    with_float!(input, T => {
+        let (x, dy): (&[T], &[T]) = (B::values(&input), B::values(&grad_output));
+        let grad = kernel::grad_weight(Arch::new(), &geometry.problem(), x, dy);
+        tensor_like::<B, T, 4>(&input, grad, geometry.weight_shape())
+    })
+}
 
-    fn grad_bias(grad_output: &FloatTensor<Self>, geometry: &Geometry) -> FloatTensor<Self> {
-        let [_, c_out] = geometry.channels();
-        with_float!(grad_output, T => {
-            let dy: &[T] = Self::values(grad_output);
-            let grad = kernel::grad_bias(&geometry.problem(), dy);
-            tensor_like::<Self, T, 1>(grad_output, grad, [c_out])
-        })
-    }
+fn grad_bias<B: Cpu>(grad_output: FloatTensor<B>, geometry: Geometry) -> FloatTensor<B> {
+    let [_, c_out] = geometry.channels();
+    with_float!(grad_output, T => {
+        let dy: &[T] = B::values(&grad_output);
+        let grad = kernel::grad_bias(&geometry.problem(), dy);
+        tensor_like::<B, T, 1>(&grad_output, grad, [c_out])
+    })
 }
 
 /// How the kernels read a tensor.
-pub(super) trait Values<T>: Backend {
+trait Values<T>: Backend {
     /// The values of a tensor of this type that lies in order.
     fn values(tensor: &FloatTensor<Self>) -> &[T];
 }
@@ -101,7 +102,7 @@ mod flex {
     use super::*;
 
     impl Cpu for Flex {
-        fn in_order(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
+        fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
             tensor.to_contiguous()
         }
     }
@@ -144,7 +145,7 @@ mod ndarray {
     values!(f64, F64);
 
     impl Cpu for NdArray {
-        fn in_order(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
+        fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
             let data = match &tensor {
                 NdArrayTensor::F32(values) if !values.view().is_standard_layout() => {
                     let values: Vec<f32> = values.view().iter().copied().collect();
@@ -161,30 +162,52 @@ mod ndarray {
     }
 }
 
-macro_rules! operation {
+macro_rules! passes {
     ($feature:literal, $backend:ident) => {
         #[cfg(feature = $feature)]
-        impl Deconv2dOps for burn::backend::$backend {
-            fn deconv2d(
+        impl Passes for burn::backend::$backend {
+            fn in_order(map: FloatTensor<Self>) -> FloatTensor<Self> {
+                Self::contiguous(map)
+            }
+
+            fn forward(
                 input: FloatTensor<Self>,
                 weight: FloatTensor<Self>,
                 geometry: Geometry,
             ) -> FloatTensor<Self> {
-                let [input, weight] = [input, weight].map(Self::in_order);
-                Self::forward(&input, &weight, None, &geometry)
+                forward::<Self>(input, weight, None, geometry)
             }
 
-            fn deconv2d_bias(
+            fn forward_bias(
                 input: FloatTensor<Self>,
                 weight: FloatTensor<Self>,
                 bias: FloatTensor<Self>,
                 geometry: Geometry,
             ) -> FloatTensor<Self> {
-                let [input, weight, bias] = [input, weight, bias].map(Self::in_order);
-                Self::forward(&input, &weight, Some(&bias), &geometry)
+                forward::<Self>(input, weight, Some(bias), geometry)
+            }
+
+            fn grad_input(
+                weight: FloatTensor<Self>,
+                grad_output: FloatTensor<Self>,
+                geometry: Geometry,
+            ) -> FloatTensor<Self> {
+                grad_input::<Self>(weight, grad_output, geometry)
+            }
+
+            fn grad_weight(
+                input: FloatTensor<Self>,
+                grad_output: FloatTensor<Self>,
+                geometry: Geometry,
+            ) -> FloatTensor<Self> {
+                grad_weight::<Self>(input, grad_output, geometry)
+            }
+
+            fn grad_bias(grad_output: FloatTensor<Self>, geometry: Geometry) -> FloatTensor<Self> {
+                grad_bias::<Self>(grad_output, geometry)
             }
         }
     };
 }
-operation!("flex", Flex);
-operation!("ndarray", NdArray);
+passes!("flex", Flex);
+passes!("ndarray", NdArray);

@@ -310,14 +310,26 @@ macro_rules! on_every_backend {
         mod ndarray {
             $crate::on_every_backend!(@dtypes burn::tensor::Device::ndarray(), $($check),+);
         }
+
+        // Few GPUs compute in f64. `CUBECL_WGPU_DEFAULT_DEVICE=Cpu` selects a software device.
+        #[cfg(feature = "wgpu")]
+        mod wgpu {
+            $crate::on_every_backend!(
+                @f32 burn::tensor::Device::wgpu(Default::default()),
+                $($check),+
+            );
+        }
     };
     (@dtypes $device:expr, $($check:ident),+) => {
-        mod f32 {
-            $(#[test] fn $check() { super::super::$check($device, burn::tensor::DType::F32); })+
-        }
+        $crate::on_every_backend!(@f32 $device, $($check),+);
 
         mod f64 {
             $(#[test] fn $check() { super::super::$check($device, burn::tensor::DType::F64); })+
+        }
+    };
+    (@f32 $device:expr, $($check:ident),+) => {
+        mod f32 {
+            $(#[test] fn $check() { super::super::$check($device, burn::tensor::DType::F32); })+
         }
     };
 }

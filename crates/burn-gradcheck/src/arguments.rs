@@ -172,8 +172,12 @@ pub struct Parameters<M>(M);
 /// # Ok::<(), burn_gradcheck::GradcheckFailure>(())
 /// ```
 pub fn module<M: Module>(module: &M) -> Parameters<M> {
-    // `valid` copies the running statistics, which clones of a module share.
-    Parameters(module.valid().train())
+    Parameters(copy(module))
+}
+
+/// `valid` copies the running statistics, which clones of a module share.
+fn copy<M: Module>(module: &M) -> M {
+    module.valid().train()
 }
 
 impl<M: Module> Arguments for Parameters<M> {
@@ -184,7 +188,7 @@ impl<M: Module> Arguments for Parameters<M> {
             "" => vec![],
             given => vec![given.to_string()],
         };
-        self.0.clone().map(&mut ParameterMapper { path, mapper })
+        copy(&self.0).map(&mut ParameterMapper { path, mapper })
     }
 }
 

