@@ -81,13 +81,17 @@ impl Passes for CubeBackend {
         grad_weight(input, grad_output, &geometry)
     }
 
+    /// In two steps, because one sum over all positions would be a long loop in few units. (Mesa's
+    /// software device even ends a loop after 65,535 turns.)
     fn grad_bias(grad_output: FloatTensor<Self>, geometry: Geometry) -> FloatTensor<Self> {
         let [n, c_out, h, w] = geometry.output_shape();
-        let rows = reshape(
-            permute_nchw_to_nhwc(grad_output),
-            Shape::new([n * h * w, c_out]),
-        );
-        reshape(Self::float_sum_dim(rows, 0), Shape::new([c_out]))
+        let positions = n * h * w;
+        let divides = |parts: &usize| positions.is_multiple_of(*parts);
+        let parts = (1..=positions.isqrt()).rev().find(divides).unwrap_or(1);
+        let rows = Shape::new([parts, positions / parts, c_out]);
+        let rows = reshape(permute_nchw_to_nhwc(grad_output), rows);
+        let sums = Self::float_sum_dim(Self::float_sum_dim(rows, 1), 0);
+        reshape(sums, Shape::new([c_out]))
     }
 }
 
