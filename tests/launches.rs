@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use burn::tensor::module::conv_transpose2d;
 use burn::tensor::ops::ConvTransposeOptions;
 use burn::tensor::{Device, Distribution, Tensor};
-use burn_deconv::{Deconv2dOptions, Padding, deconv2d};
 use burn_cubecl::cubecl::logging::{LaunchObservation, LaunchObserver};
+use burn_deconv::{Deconv2dOptions, Padding, deconv2d};
 
 #[derive(Default)]
 struct Counter(AtomicUsize);
@@ -75,5 +75,8 @@ fn launches_do_not_grow() {
     let (ours, burns) = (counts(ours), counts(burns));
     println!("launches [forward, with backward]: ours {ours:?}, Burn's {burns:?}");
     assert!(ours[0] <= 3, "forward: {ours:?}");
-    assert!(ours[0] <= burns[0] + 2 && ours[1] <= burns[1] + 2, "ours {ours:?}, Burn's {burns:?}");
+    assert!(
+        ours[0] <= burns[0] + 2 && ours[1] <= burns[1] + 2,
+        "ours {ours:?}, Burn's {burns:?}"
+    );
 }

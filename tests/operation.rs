@@ -390,3 +390,47 @@ fn half_precision_is_computed_in_f32_and_rounded_once() {
         }
     }
 }
+
+/// The order of the sums is the device's own, so a sum may be rounded the other way: an error of half
+/// a unit in the last place is allowed, and the rounding of f32 on top.
+#[cfg(feature = "wgpu")]
+#[test]
+fn half_precision_on_wgpu_is_rounded_once() {
+    let (flex, wgpu) = (Device::flex().autodiff(), Device::wgpu(Default::default()));
+    let dtypes = [DType::F16, DType::BF16].map(|dtype| (dtype, wgpu.supports_dtype(dtype)));
+    assert_eq!(dtypes[0], (DType::F16, true), "this device has no f16");
+    for (dtype, half_a_place) in [(DType::F16, 2f64.powi(-11)), (DType::BF16, 2f64.powi(-8))] {
+        if !wgpu.supports_dtype(dtype) {
+            continue;
+        }
+        let rounded = |values: &[f64]| flat(tensor(values, [values.len()], &flex, dtype));
+        for case in large_layers().into_iter().chain(small_and_large_layer()) {
+            let values = sevenths(Values::draw(&case));
+            let values = Values {
+                input: rounded(&values.input),
+                weight: rounded(&values.weight),
+                bias: rounded(&values.bias),
+                grad_output: rounded(&values.grad_output),
+            };
+            let f = || ours(&case, Algorithm::SkipZeros);
+            let exact = run(&case, &values, &flex, DType::F64, f());
+            let got = run(&case, &values, &wgpu.clone().autodiff(), dtype, f());
+            for (name, got, exact) in [
+                ("output", got.output, exact.output),
+                ("grad_input", got.grad_input, exact.grad_input),
+                ("grad_weight", got.grad_weight, exact.grad_weight),
+                ("grad_bias", got.grad_bias, exact.grad_bias),
+            ] {
+                let largest = exact.iter().fold(0f64, |largest, x| largest.max(x.abs()));
+                for (got, exact) in got.iter().zip(&exact) {
+                    let bound = half_a_place * exact.abs() + 1e-6 * largest;
+                    let error = (got - exact).abs();
+                    assert!(
+                        error <= bound,
+                        "{dtype:?} {name} {got} for {exact}, {case:?}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -12,7 +12,12 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{Tensor, TensorData};
 
-#[backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)]
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(feature = "cube"),
+    Autodiff
+)]
 trait Given: Backend {
     fn given(output: FloatTensor<Self>, grad_output: FloatTensor<Self>) -> FloatTensor<Self>;
 }
@@ -35,6 +40,7 @@ macro_rules! given {
 }
 given!("flex", Flex);
 given!("ndarray", NdArray);
+given!("cube", Cube);
 
 impl<B: Given, C: CheckpointStrategy> Given for Autodiff<B, C> {
     fn given(output: FloatTensor<Self>, grad_output: FloatTensor<Self>) -> FloatTensor<Self> {

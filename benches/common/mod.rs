@@ -62,6 +62,8 @@ pub enum Backend {
     Flex,
     #[cfg(feature = "ndarray")]
     Ndarray,
+    #[cfg(feature = "wgpu")]
+    Wgpu,
 }
 
 impl Backend {
@@ -71,6 +73,8 @@ impl Backend {
             #[cfg(feature = "ndarray")]
             #[allow(deprecated)] // by Burn, which ends its support with version 0.23
             Self::Ndarray => Device::ndarray(),
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu => Device::wgpu(Default::default()),
         }
     }
 }

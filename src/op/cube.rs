@@ -88,10 +88,11 @@ impl Passes for CubeBackend {
         let positions = n * h * w;
         let divides = |parts: &usize| positions.is_multiple_of(*parts);
         let parts = (1..=positions.isqrt()).rev().find(divides).unwrap_or(1);
-        let rows = Shape::new([parts, positions / parts, c_out]);
-        let rows = reshape(permute_nchw_to_nhwc(grad_output), rows);
+        let dtype = grad_output.dtype;
+        let rows = cast(permute_nchw_to_nhwc(grad_output), sum_type(dtype));
+        let rows = reshape(rows, Shape::new([parts, positions / parts, c_out]));
         let sums = Self::float_sum_dim(Self::float_sum_dim(rows, 1), 0);
-        reshape(sums, Shape::new([c_out]))
+        cast(reshape(sums, Shape::new([c_out])), dtype)
     }
 }
 
@@ -304,12 +305,7 @@ fn grad_weight(input: CubeTensor, grad_output: CubeTensor, geometry: &Geometry) 
         _ => CubeBackend::float_sum_dim(result, 0),
     };
     let result = reshape(result, Shape::new([k_h, k_w, c_in, channels_out]));
-    let result = match dtype {
-        _ if dtype == sums => result,
-        DType::F16 => CubeBackend::float_cast(result, FloatDType::F16),
-        _ => CubeBackend::float_cast(result, FloatDType::BF16),
-    };
-    permute(result, &[3, 2, 0, 1])
+    permute(cast(result, dtype), &[3, 2, 0, 1])
 }
 
 /// The type of the sums of tensors of this type.
@@ -318,6 +314,14 @@ fn sum_type(dtype: DType) -> DType {
         DType::F16 | DType::BF16 => DType::F32,
         _ => dtype,
     }
+}
+
+fn cast(tensor: CubeTensor, dtype: DType) -> CubeTensor {
+    if tensor.dtype == dtype {
+        return tensor;
+    }
+    let float = FloatDType::try_from(dtype).expect("the operation's tensors are floats");
+    CubeBackend::float_cast(tensor, float)
 }
 
 /// The largest vector that divides this number of channels. Four f32 fill the 16 bytes that a GPU

@@ -8,15 +8,13 @@
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2dConfig, ConvTranspose2dConfig};
-use burn::nn::{
-    BatchNormConfig, GroupNormConfig, LayerNormConfig, LinearConfig, RmsNormConfig,
-};
+use burn::nn::{BatchNormConfig, GroupNormConfig, LayerNormConfig, LinearConfig, RmsNormConfig};
 use burn::tensor::activation::{
     gelu, leaky_relu, log_softmax, mish, relu, sigmoid, silu, softmax, softplus,
 };
 use burn::tensor::module::{
-    adaptive_avg_pool2d, avg_pool2d, conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d,
-    conv_transpose3d, interpolate, max_pool2d,
+    adaptive_avg_pool2d, avg_pool2d, conv_transpose1d, conv_transpose2d, conv_transpose3d, conv1d,
+    conv2d, conv3d, interpolate, max_pool2d,
 };
 use burn::tensor::ops::{
     ConvOptions, ConvTransposeOptions, InterpolateMode, InterpolateOptions, PadMode,
@@ -41,7 +39,13 @@ impl Table {
         arguments: A,
         function: impl Fn(A::Values) -> O,
     ) {
-        let outcome = compare_devices(arguments, function, &self.reference, &self.device, self.dtype);
+        let outcome = compare_devices(
+            arguments,
+            function,
+            &self.reference,
+            &self.device,
+            self.dtype,
+        );
         self.operations += 1;
         let (report, verdict) = match &outcome {
             Ok(report) => (report, "agrees"),
@@ -67,7 +71,10 @@ fn values<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     let values: Vec<f64> = (1..=count)
         .map(|i| 2.0 * (i as f64 * 0.618_033_988_749_895).fract() - 1.0)
         .collect();
-    Tensor::from_data(TensorData::new(values, shape), (&Device::flex(), DType::F64))
+    Tensor::from_data(
+        TensorData::new(values, shape),
+        (&Device::flex(), DType::F64),
+    )
 }
 
 /// Values in (0.5, 2.5).
@@ -121,7 +128,11 @@ fn main() {
 
 fn elementwise(table: &mut Table) {
     let shape = [5, 7];
-    table.row("add, broadcast", (values([5, 1]), values([1, 7])), |(a, b)| a + b);
+    table.row(
+        "add, broadcast",
+        (values([5, 1]), values([1, 7])),
+        |(a, b)| a + b,
+    );
     table.row("div", (values(shape), positive(shape)), |(a, b)| a / b);
     table.row("exp", values(shape), |x| x.exp());
     table.row("log", positive(shape), |x| x.log());
@@ -149,10 +160,16 @@ fn elementwise(table: &mut Table) {
 
 fn reductions(table: &mut Table) {
     let shape = [5, 7, 9];
-    table.row("matmul", (values([3, 5, 37]), values([3, 37, 11])), |(a, b)| a.matmul(b));
-    table.row("matmul of a transposed", (values([37, 5]), values([37, 11])), |(a, b)| {
-        a.transpose().matmul(b)
-    });
+    table.row(
+        "matmul",
+        (values([3, 5, 37]), values([3, 37, 11])),
+        |(a, b)| a.matmul(b),
+    );
+    table.row(
+        "matmul of a transposed",
+        (values([37, 5]), values([37, 11])),
+        |(a, b)| a.transpose().matmul(b),
+    );
     table.row("sum_dim", values(shape), |x| x.sum_dim(1));
     table.row("mean", values(shape), |x| x.mean());
     table.row("var", values(shape), |x| x.var(2));
@@ -168,14 +185,24 @@ fn movements(table: &mut Table) {
     let shape = [3, 7, 5];
     table.row("permute", values(shape), |x| x.permute([2, 0, 1]));
     table.row("flip", values(shape), |x| x.flip([1, 2]));
-    table.row("slice with steps", values(shape), |x| x.slice(burn::tensor::s![.., 1..7;2, ..;-1]));
-    table.row("slice_assign", (values(shape), values([3, 2, 5])), |(x, y)| {
-        x.slice_assign([0..3, 2..4, 0..5], y)
+    table.row("slice with steps", values(shape), |x| {
+        x.slice(burn::tensor::s![.., 1..7;2, ..;-1])
     });
-    table.row("pad", values(shape), |x| x.pad([(1, 2), (0, 1)], PadMode::Constant(0.5)));
-    table.row("pad by reflection", values(shape), |x| x.pad([(1, 2), (2, 1)], PadMode::Reflect));
+    table.row(
+        "slice_assign",
+        (values(shape), values([3, 2, 5])),
+        |(x, y)| x.slice_assign([0..3, 2..4, 0..5], y),
+    );
+    table.row("pad", values(shape), |x| {
+        x.pad([(1, 2), (0, 1)], PadMode::Constant(0.5))
+    });
+    table.row("pad by reflection", values(shape), |x| {
+        x.pad([(1, 2), (2, 1)], PadMode::Reflect)
+    });
     table.row("repeat_dim", values(shape), |x| x.repeat_dim(1, 3));
-    table.row("cat", (values(shape), values([3, 2, 5])), |(x, y)| Tensor::cat(vec![x, y], 1));
+    table.row("cat", (values(shape), values([3, 2, 5])), |(x, y)| {
+        Tensor::cat(vec![x, y], 1)
+    });
     table.row("select", values(shape), |x| {
         let at = indices(&x.device());
         x.select(1, at)
@@ -184,61 +211,106 @@ fn movements(table: &mut Table) {
         let at = indices(&x.device()).reshape([5, 1]).repeat_dim(1, 2);
         x.gather(1, at)
     });
-    table.row("unfold of a dimension", values(shape), |x| x.unfold::<4, _>(1, 3, 2));
+    table.row("unfold of a dimension", values(shape), |x| {
+        x.unfold::<4, _>(1, 3, 2)
+    });
 }
 
 fn convolutions(table: &mut Table) {
     let x = || values([2, 6, 9, 11]);
-    table.row("conv1d", (values([2, 4, 19]), values([3, 4, 5]), values([3])), |(x, w, b)| {
-        conv1d(x, w, Some(b), ConvOptions::new([2], [2], [1], 1))
-    });
-    table.row("conv2d", (x(), values([5, 6, 3, 3]), values([5])), |(x, w, b)| {
-        conv2d(x, w, Some(b), ConvOptions::new([1, 1], [1, 1], [1, 1], 1))
-    });
-    table.row("conv2d, stride, dilation", (x(), values([5, 6, 3, 2])), |(x, w)| {
-        conv2d(x, w, None, ConvOptions::new([2, 3], [1, 0], [2, 1], 1))
-    });
+    table.row(
+        "conv1d",
+        (values([2, 4, 19]), values([3, 4, 5]), values([3])),
+        |(x, w, b)| conv1d(x, w, Some(b), ConvOptions::new([2], [2], [1], 1)),
+    );
+    table.row(
+        "conv2d",
+        (x(), values([5, 6, 3, 3]), values([5])),
+        |(x, w, b)| conv2d(x, w, Some(b), ConvOptions::new([1, 1], [1, 1], [1, 1], 1)),
+    );
+    table.row(
+        "conv2d, stride, dilation",
+        (x(), values([5, 6, 3, 2])),
+        |(x, w)| conv2d(x, w, None, ConvOptions::new([2, 3], [1, 0], [2, 1], 1)),
+    );
     table.row("conv2d, groups", (x(), values([9, 2, 3, 3])), |(x, w)| {
         conv2d(x, w, None, ConvOptions::new([1, 2], [1, 1], [1, 1], 3))
     });
-    table.row("conv2d, depthwise", (x(), values([6, 1, 5, 5])), |(x, w)| {
-        conv2d(x, w, None, ConvOptions::new([1, 1], [2, 2], [1, 1], 6))
-    });
-    table.row("conv3d", (values([1, 3, 5, 6, 7]), values([4, 3, 2, 3, 3])), |(x, w)| {
-        conv3d(x, w, None, ConvOptions::new([1, 2, 1], [0, 1, 1], [1, 1, 1], 1))
-    });
-    table.row("conv_transpose1d", (values([2, 4, 9]), values([4, 3, 4])), |(x, w)| {
-        conv_transpose1d(x, w, None, ConvTransposeOptions::new([2], [1], [0], [1], 1))
-    });
-    table.row("conv_transpose2d", (x(), values([6, 5, 4, 4]), values([5])), |(x, w, b)| {
-        let options = ConvTransposeOptions::new([2, 2], [1, 1], [0, 0], [1, 1], 1);
-        conv_transpose2d(x, w, Some(b), options)
-    });
-    table.row("conv_transpose2d, groups", (x(), values([6, 2, 3, 3])), |(x, w)| {
-        let options = ConvTransposeOptions::new([2, 3], [1, 0], [1, 2], [1, 2], 3);
-        conv_transpose2d(x, w, None, options)
-    });
-    table.row("conv_transpose2d, stride past the kernel", (x(), values([6, 5, 2, 2])), |(x, w)| {
-        let options = ConvTransposeOptions::new([4, 3], [0, 0], [1, 0], [1, 1], 1);
-        conv_transpose2d(x, w, None, options)
-    });
-    table.row("conv_transpose3d", (values([1, 3, 4, 3, 5]), values([3, 2, 2, 3, 3])), |(x, w)| {
-        let options = ConvTransposeOptions::new([2, 1, 2], [0, 1, 1], [0, 0, 1], [1, 1, 1], 1);
-        conv_transpose3d(x, w, None, options)
-    });
+    table.row(
+        "conv2d, depthwise",
+        (x(), values([6, 1, 5, 5])),
+        |(x, w)| conv2d(x, w, None, ConvOptions::new([1, 1], [2, 2], [1, 1], 6)),
+    );
+    table.row(
+        "conv3d",
+        (values([1, 3, 5, 6, 7]), values([4, 3, 2, 3, 3])),
+        |(x, w)| {
+            conv3d(
+                x,
+                w,
+                None,
+                ConvOptions::new([1, 2, 1], [0, 1, 1], [1, 1, 1], 1),
+            )
+        },
+    );
+    table.row(
+        "conv_transpose1d",
+        (values([2, 4, 9]), values([4, 3, 4])),
+        |(x, w)| conv_transpose1d(x, w, None, ConvTransposeOptions::new([2], [1], [0], [1], 1)),
+    );
+    table.row(
+        "conv_transpose2d",
+        (x(), values([6, 5, 4, 4]), values([5])),
+        |(x, w, b)| {
+            let options = ConvTransposeOptions::new([2, 2], [1, 1], [0, 0], [1, 1], 1);
+            conv_transpose2d(x, w, Some(b), options)
+        },
+    );
+    table.row(
+        "conv_transpose2d, groups",
+        (x(), values([6, 2, 3, 3])),
+        |(x, w)| {
+            let options = ConvTransposeOptions::new([2, 3], [1, 0], [1, 2], [1, 2], 3);
+            conv_transpose2d(x, w, None, options)
+        },
+    );
+    table.row(
+        "conv_transpose2d, stride past the kernel",
+        (x(), values([6, 5, 2, 2])),
+        |(x, w)| {
+            let options = ConvTransposeOptions::new([4, 3], [0, 0], [1, 0], [1, 1], 1);
+            conv_transpose2d(x, w, None, options)
+        },
+    );
+    table.row(
+        "conv_transpose3d",
+        (values([1, 3, 4, 3, 5]), values([3, 2, 2, 3, 3])),
+        |(x, w)| {
+            let options = ConvTransposeOptions::new([2, 1, 2], [0, 1, 1], [0, 0, 1], [1, 1, 1], 1);
+            conv_transpose3d(x, w, None, options)
+        },
+    );
 }
 
 fn pooling(table: &mut Table) {
     let x = || values([2, 3, 9, 11]);
-    table.row("max_pool2d", x(), |x| max_pool2d(x, [3, 2], [2, 2], [1, 0], [1, 1], false));
-    table.row("avg_pool2d", x(), |x| avg_pool2d(x, [3, 3], [2, 2], [1, 1], false, false));
-    table.row("adaptive_avg_pool2d", x(), |x| adaptive_avg_pool2d(x, [4, 3]));
+    table.row("max_pool2d", x(), |x| {
+        max_pool2d(x, [3, 2], [2, 2], [1, 0], [1, 1], false)
+    });
+    table.row("avg_pool2d", x(), |x| {
+        avg_pool2d(x, [3, 3], [2, 2], [1, 1], false, false)
+    });
+    table.row("adaptive_avg_pool2d", x(), |x| {
+        adaptive_avg_pool2d(x, [4, 3])
+    });
     for (name, mode) in [
         ("interpolate, nearest", InterpolateMode::Nearest),
         ("interpolate, bilinear", InterpolateMode::Bilinear),
         ("interpolate, bicubic", InterpolateMode::Bicubic),
     ] {
-        table.row(name, x(), |x| interpolate(x, [14, 23], InterpolateOptions::new(mode.clone())));
+        table.row(name, x(), |x| {
+            interpolate(x, [14, 23], InterpolateOptions::new(mode.clone()))
+        });
     }
 }
 
@@ -259,5 +331,7 @@ fn modules(table: &mut Table) {
     table.row("Conv2d", (conv, map()), |(conv, x)| conv.forward(x));
     let config = ConvTranspose2dConfig::new([6, 4], [4, 4]).with_stride([2, 2]);
     let conv = seeded(|device| config.init(device));
-    table.row("ConvTranspose2d", (conv, map()), |(conv, x)| conv.forward(x));
+    table.row("ConvTranspose2d", (conv, map()), |(conv, x)| {
+        conv.forward(x)
+    });
 }
