@@ -4,6 +4,8 @@
 //! Sums are computed in f32 for half-precision tensors, and each is rounded once.
 
 mod kernels;
+#[cfg(feature = "autotune")]
+mod tune;
 
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::ops::FloatTensorOps;
@@ -17,6 +19,7 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::ops::{permute, permute_nchw_to_nhwc, permute_nhwc_to_nchw, reshape};
 use burn_cubecl::tensor::CubeTensor;
+use serde::{Deserialize, Serialize};
 
 use super::Passes;
 use crate::{AxisGeometry, Geometry};
@@ -40,7 +43,7 @@ impl Passes for CubeBackend {
         weight: FloatTensor<Self>,
         geometry: Geometry,
     ) -> FloatTensor<Self> {
-        forward(input, weight, None, &geometry)
+        fastest((Pass::Forward, input, weight, None, geometry))
     }
 
     fn forward_bias(
@@ -49,7 +52,7 @@ impl Passes for CubeBackend {
         bias: FloatTensor<Self>,
         geometry: Geometry,
     ) -> FloatTensor<Self> {
-        forward(input, weight, Some(bias), &geometry)
+        fastest((Pass::Forward, input, weight, Some(bias), geometry))
     }
 
     fn grad_input(
@@ -57,20 +60,7 @@ impl Passes for CubeBackend {
         grad_output: FloatTensor<Self>,
         geometry: Geometry,
     ) -> FloatTensor<Self> {
-        let [c_in, c_out] = per_group(&geometry);
-        // [k_h, k_w, c_out, c_in / groups]
-        let weight = into_contiguous(permute(weight, &[2, 3, 0, 1]));
-        let gather = Gather {
-            axes: geometry.axes().map(AxisLaw::to_input),
-            c_source: c_out,
-            c_result: c_in,
-            groups: geometry.groups(),
-            rows: c_out * geometry.groups(),
-            columns: c_in,
-            group_rows: c_out,
-            skipped_columns: c_in,
-        };
-        gather.launch(grad_output, weight, None, geometry.input_shape())
+        fastest((Pass::GradInput, weight, grad_output, None, geometry))
     }
 
     fn grad_weight(
@@ -78,7 +68,7 @@ impl Passes for CubeBackend {
         grad_output: FloatTensor<Self>,
         geometry: Geometry,
     ) -> FloatTensor<Self> {
-        grad_weight(input, grad_output, &geometry)
+        fastest((Pass::GradWeight, input, grad_output, None, geometry))
     }
 
     /// In two steps, because one sum over all positions would be a long loop in few units. (Mesa's
@@ -93,6 +83,33 @@ impl Passes for CubeBackend {
         let rows = reshape(rows, Shape::new([parts, positions / parts, c_out]));
         let sums = Self::float_sum_dim(Self::float_sum_dim(rows, 1), 0);
         cast(reshape(sums, Shape::new([c_out])), dtype)
+    }
+}
+
+/// A pass with its two tensors, and the bias of a forward pass.
+type Call = (Pass, CubeTensor, CubeTensor, Option<CubeTensor>, Geometry);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+enum Pass {
+    Forward,
+    GradInput,
+    GradWeight,
+}
+
+#[cfg(feature = "autotune")]
+use tune::fastest;
+
+/// Without `autotune`, nothing is timed.
+#[cfg(not(feature = "autotune"))]
+fn fastest(call: Call) -> CubeTensor {
+    compute(call)
+}
+
+fn compute((pass, first, second, bias, geometry): Call) -> CubeTensor {
+    match pass {
+        Pass::Forward => forward(first, second, bias, &geometry),
+        Pass::GradInput => grad_input(first, second, &geometry),
+        Pass::GradWeight => grad_weight(first, second, &geometry),
     }
 }
 
@@ -117,6 +134,23 @@ fn forward(
     };
     let bias = bias.map(into_contiguous);
     gather.launch(input, weight, bias, geometry.output_shape())
+}
+
+fn grad_input(weight: CubeTensor, grad_output: CubeTensor, geometry: &Geometry) -> CubeTensor {
+    let [c_in, c_out] = per_group(geometry);
+    // [k_h, k_w, c_out, c_in / groups]
+    let weight = into_contiguous(permute(weight, &[2, 3, 0, 1]));
+    let gather = Gather {
+        axes: geometry.axes().map(AxisLaw::to_input),
+        c_source: c_out,
+        c_result: c_in,
+        groups: geometry.groups(),
+        rows: c_out * geometry.groups(),
+        columns: c_in,
+        group_rows: c_out,
+        skipped_columns: c_in,
+    };
+    gather.launch(grad_output, weight, None, geometry.input_shape())
 }
 
 /// `[c_in, c_out]` of one group.
