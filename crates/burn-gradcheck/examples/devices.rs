@@ -17,7 +17,8 @@ use burn::tensor::module::{
     conv2d, conv3d, interpolate, max_pool2d,
 };
 use burn::tensor::ops::{
-    ConvOptions, ConvTransposeOptions, InterpolateMode, InterpolateOptions, PadMode,
+    AvgPoolOptions, ConvOptions, ConvTransposeOptions, InterpolateMode, InterpolateOptions,
+    MaxPoolOptions, PadMode,
 };
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_gradcheck::{Arguments, DeviceFailure, Outputs, compare_devices, module};
@@ -295,10 +296,12 @@ fn convolutions(table: &mut Table) {
 fn pooling(table: &mut Table) {
     let x = || values([2, 3, 9, 11]);
     table.row("max_pool2d", x(), |x| {
-        max_pool2d(x, [3, 2], [2, 2], [1, 0], [1, 1], false)
+        let options = MaxPoolOptions::new([3, 2]).with_stride([2, 2]);
+        max_pool2d(x, options.with_padding([1, 0]))
     });
     table.row("avg_pool2d", x(), |x| {
-        avg_pool2d(x, [3, 3], [2, 2], [1, 1], false, false)
+        let options = AvgPoolOptions::new([3, 3]).with_stride([2, 2]);
+        avg_pool2d(x, options.with_padding([1, 1]))
     });
     table.row("adaptive_avg_pool2d", x(), |x| {
         adaptive_avg_pool2d(x, [4, 3])
@@ -308,9 +311,8 @@ fn pooling(table: &mut Table) {
         ("interpolate, bilinear", InterpolateMode::Bilinear),
         ("interpolate, bicubic", InterpolateMode::Bicubic),
     ] {
-        table.row(name, x(), |x| {
-            interpolate(x, [14, 23], InterpolateOptions::new(mode.clone()))
-        });
+        let options = InterpolateOptions::new(mode).with_output_size([14, 23]);
+        table.row(name, x(), |x| interpolate(x, options.clone()));
     }
 }
 

@@ -6,6 +6,7 @@ mod bicubic;
 mod checkpoint;
 mod curves;
 mod data;
+mod device;
 mod enlarge;
 mod enlarge_command;
 mod error;
@@ -32,6 +33,7 @@ mod weights;
 
 use std::process::ExitCode;
 
+use burn::tensor::Device;
 use clap::{Parser, Subcommand};
 
 use enlarge_command::EnlargeArgs;
@@ -50,6 +52,11 @@ use train_command::TrainArgs;
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
+
+    /// Compute on flex (the CPU), or on wgpu, cuda and others, which need a build with the feature of
+    /// that name. `remote:ws://HOST:PORT` is a device of another machine.
+    #[arg(long, global = true, value_name = "NAME", value_parser = device::parse)]
+    device: Option<Device>,
 
     #[command(flatten)]
     train: TrainArgs,
@@ -81,6 +88,9 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<(), UpsamplerError> {
     let stop = Stop::on_signals();
+    if let Some(device) = &cli.device {
+        device::choose(device.clone());
+    }
     match &cli.command {
         Some(Command::Enlarge(args)) => enlarge_command::run(args, stop),
         Some(Command::Eval(args)) => eval_command::run(args, stop),

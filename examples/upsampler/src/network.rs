@@ -1,7 +1,8 @@
 //! A network that is ready to enlarge: ours, or a published FSRCNN of PyTorch or Keras.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 
+use crate::device::device;
 use crate::model::{Fsrcnn, FsrcnnConfig};
 use crate::tiles::tiles;
 
@@ -39,7 +40,7 @@ impl Network {
     /// - output: `[channels, scale * h, scale * w]`, values in 0 to 1
     pub fn apply(&self, planes: Vec<f32>, [height, width]: [usize; 2]) -> Vec<f32> {
         let shape = [1, self.channels, height, width];
-        let input = Tensor::<4>::from_data(TensorData::new(planes, shape), &Device::default());
+        let input = Tensor::<4>::from_data(TensorData::new(planes, shape), &device());
         let output = self.model.forward(input).clamp(0.0, 1.0).into_data();
         output.try_into_vec().expect("the network computes in f32")
     }

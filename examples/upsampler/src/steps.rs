@@ -3,11 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Distribution, Tensor};
 use burn_deconv::{Algorithm, Deconv2dError};
 use clap::Args;
 
 use crate::data::Batch;
+use crate::device::device;
 use crate::error::UpsamplerError;
 use crate::model::{Fsrcnn, FsrcnnConfig};
 use crate::train::loss;
@@ -37,7 +38,7 @@ pub struct StepsArgs {
 
 /// Times and prints.
 pub fn run(args: &StepsArgs) -> Result<(), UpsamplerError> {
-    let device = Device::default().autodiff();
+    let device = device().autodiff();
     let config = FsrcnnConfig::new(args.scale.into());
     let model = config.init(&device);
     let [batch, patch, scale] = [args.batch, args.patch, args.scale.into()].map(usize::from);

@@ -7,7 +7,7 @@ use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::module::Module;
 use burn::nn::loss::{MseLoss, Reduction};
 use burn::optim::AdamConfig;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use burn::train::checkpoint::{
     ComposedCheckpointingStrategy, KeepLastNCheckpoints, MetricCheckpointingStrategy,
 };
@@ -23,6 +23,7 @@ use crate::checkpoint::{
 };
 use crate::curves::Curves;
 use crate::data::{Batch, Patches, loader};
+use crate::device::device;
 use crate::error::UpsamplerError;
 use crate::model::Fsrcnn;
 use crate::progress::ProgressLine;
@@ -102,7 +103,7 @@ pub fn train(
     run: &Run,
 ) -> Result<Fsrcnn, UpsamplerError> {
     let Run { folder, epochs, .. } = *run;
-    let device = Device::default().autodiff();
+    let device = device().autodiff();
     let model = config.model.init(&device).load_record(start.into_record());
 
     let done = if run.resume {

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::Device;
 use clap::Args;
 
 use crate::checkpoint::RunConfig;
 use crate::data::prepare;
+use crate::device::device;
 use crate::error::{ModelError, UpsamplerError};
 use crate::eval::{Setting, compare};
 use crate::images::Source;
@@ -158,7 +158,7 @@ fn run_config(args: &TrainArgs) -> RunConfig {
 
 /// The network before the training.
 fn start(args: &TrainArgs, config: &RunConfig) -> Result<Fsrcnn, UpsamplerError> {
-    let device = Device::default();
+    let device = device();
     device.seed(config.seed);
     let new = config.model.init(&device);
     let Some(path) = &args.from else {

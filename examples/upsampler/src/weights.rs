@@ -8,9 +8,10 @@ use std::path::Path;
 use burn::config::Config;
 use burn::module::Module;
 use burn::store::ModuleRecord;
-use burn::tensor::{Bytes, Device};
+use burn::tensor::Bytes;
 use burn_weights::{WeightsError, WeightsFile};
 
+use crate::device::device;
 use crate::error::ModelError;
 use crate::model::{Fsrcnn, FsrcnnConfig, HeadPadding, MapActivations};
 use crate::network::Network;
@@ -54,7 +55,7 @@ fn built_in(scale: usize) -> Network {
     let bytes = BUILT_IN[index.expect("the options allow no other scale")];
     let config = FsrcnnConfig::new(scale);
     let model = ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes.to_vec()))
-        .and_then(|record| config.init(&Device::default()).try_load_record(record))
+        .and_then(|record| config.init(&device()).try_load_record(record))
         .expect("the built-in models are those of the configuration");
     Network::new(model, config, format!("the built-in network for x{scale}"))
 }
@@ -80,7 +81,7 @@ fn load_ours(path: &Path) -> Result<Network, ModelError> {
         reason,
     })?;
     let model = ModuleRecord::load(path)
-        .and_then(|record| config.init(&Device::default()).try_load_record(record))
+        .and_then(|record| config.init(&device()).try_load_record(record))
         .map_err(|source| ModelError::Record {
             path: path.into(),
             source,
@@ -96,7 +97,7 @@ fn name_of(path: &Path) -> String {
 /// Nothing in a published file names the scale, and the kernels of all three have the same size. But
 /// a kernel of scale 3 gives wrong brightness at any other scale.
 fn load_published(path: &Path, head: HeadPadding) -> Result<Network, ModelError> {
-    let device = Device::default();
+    let device = device();
     let config = |scale| {
         FsrcnnConfig::new(scale)
             .with_channels(3)
