@@ -67,7 +67,7 @@ pub enum Algorithm {
     /// which is about `s_h * s_w` times the work. An infinite or NaN weight turns an inserted zero
     /// into NaN.
     Explicit,
-    /// The same output, computed without the inserted zeros (the polyphase form). No weight is
+    /// The same output, computed without the inserted zeros, phase by phase. No weight is
     /// multiplied by an inserted zero, so an infinite or NaN value reaches only its own outputs.
     #[default]
     SkipZeros,

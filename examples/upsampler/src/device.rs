@@ -60,7 +60,7 @@ pub fn parse(argument: &str) -> Result<Device, String> {
 
 #[cfg(feature = "remote")]
 fn remote(address: &str) -> Result<Device, String> {
-    let host = burn::tensor::RemoteHost::websocket(address);
+    let host = burn::remote::RemoteHost::websocket(address);
     Device::remote_options(&host)
         .init()
         .map_err(|error| format!("cannot reach {address}: {error}; is the server running?"))

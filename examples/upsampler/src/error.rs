@@ -66,6 +66,9 @@ pub enum UpsamplerError {
         epoch: usize,
         epochs: usize,
     },
+    #[cfg(feature = "remote")]
+    #[error("cannot serve on port {port}: {reason}; choose another with --port")]
+    Serve { port: u16, reason: String },
     #[error("this build has no dashboard; build with --features dashboard")]
     NoDashboard,
     #[error("training failed: {0}")]

@@ -23,6 +23,8 @@ mod quality;
 mod report;
 mod rng;
 mod scene;
+#[cfg(feature = "remote")]
+mod serve;
 mod sheet;
 mod steps;
 mod stop;
@@ -68,6 +70,8 @@ enum Command {
     Eval(EvalArgs),
     Train(TrainArgs),
     Steps(StepsArgs),
+    #[cfg(feature = "remote")]
+    Serve(serve::ServeArgs),
 }
 
 fn main() -> ExitCode {
@@ -96,6 +100,8 @@ fn run(cli: &Cli) -> Result<(), UpsamplerError> {
         Some(Command::Eval(args)) => eval_command::run(args, stop),
         Some(Command::Train(args)) => train_command::run(args, stop),
         Some(Command::Steps(args)) => steps::run(args),
+        #[cfg(feature = "remote")]
+        Some(Command::Serve(args)) => serve::run(args),
         None => train_command::run(&cli.train, stop),
     }
 }
