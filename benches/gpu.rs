@@ -9,7 +9,7 @@
 //! cargo bench --features wgpu --bench gpu -- --test        # only checks small layers' answers
 //! ```
 
-#[allow(dead_code)] // Not every bench uses everything.
+#[allow(dead_code, unused_imports)] // Not every bench uses everything.
 mod common;
 
 use std::sync::Arc;

@@ -11,7 +11,7 @@
 //! cargo bench --bench sweep -- --csv sweep.csv               # a line for each layer
 //! ```
 
-#[allow(dead_code)] // Not every bench uses everything.
+#[allow(dead_code, unused_imports)] // Not every bench uses everything.
 mod common;
 #[path = "../crates/deconv-kernel/src/draw.rs"]
 #[allow(dead_code)] // the tests' sizes
@@ -119,7 +119,10 @@ impl Half {
     }
 
     fn print(self, name: &str) {
-        println!("\n{} layers {name}: Burn's time / ours", self.ratios[0].len());
+        println!(
+            "\n{} layers {name}: Burn's time / ours",
+            self.ratios[0].len()
+        );
         for (pass, ratios) in PASSES.into_iter().zip(self.ratios) {
             let logarithms: f64 = ratios.iter().map(|ratio| ratio.ln()).sum();
             let mean = (logarithms / ratios.len() as f64).exp();
@@ -222,7 +225,11 @@ fn any_layer(draw: &mut Draw) -> Layer {
         _ => (c_out, 1),
     };
     let padding = draw.pick(&[Padding::Same, Padding::Same, Padding::Valid]);
-    let [h, k_h, s_h] = if is_row { [1, 1, 1] } else { [height, kernel, stride] };
+    let [h, k_h, s_h] = if is_row {
+        [1, 1, 1]
+    } else {
+        [height, kernel, stride]
+    };
     Layer {
         name: format!(
             "batch {batch}; {c_in} to {c_out}; {h}x{width}; k {k_h}x{kernel}; s {s_h}x{stride}; \

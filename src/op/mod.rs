@@ -152,10 +152,24 @@ operation!(
 );
 
 /// The backends that have the operation.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Kernels {
+    #[cfg(feature = "kernel")]
     Native,
+    #[cfg(feature = "cube")]
     Cube,
+}
+
+impl Kernels {
+    /// CubeCL's kernels read half precision. The native kernels do not.
+    fn read(self, dtype: DType) -> bool {
+        match self {
+            #[cfg(feature = "kernel")]
+            Self::Native => matches!(dtype, DType::F32 | DType::F64),
+            #[cfg(feature = "cube")]
+            Self::Cube => dtype.is_float(),
+        }
+    }
 }
 
 /// The kernels for a device, if there are any.
@@ -187,10 +201,8 @@ pub(crate) fn deconv2d(
     geometry: &Geometry,
 ) -> Tensor<4> {
     let dtype = input.dtype();
-    // CubeCL's kernels read half precision. The native kernels do not.
-    if kernels_for(input.device().as_dispatch()) == Some(Kernels::Native)
-        && !matches!(dtype, DType::F32 | DType::F64)
-    {
+    let kernels = kernels_for(input.device().as_dispatch());
+    if kernels.is_some_and(|kernels| !kernels.read(dtype)) {
         let [input, weight] = [input, weight].map(|tensor| tensor.cast(FloatDType::F32));
         let bias = bias.map(|bias| bias.cast(FloatDType::F32));
         return deconv2d(input, weight, bias, geometry).cast(dtype);
