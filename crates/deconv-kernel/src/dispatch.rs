@@ -10,9 +10,10 @@ use crate::problem::{Axis, Problem};
 use crate::threads::Threads;
 use crate::tuning::{
     FINITE_CHECK_VALUES, MAX_COPY_GROWTH, MAX_PAIR_WEIGHTS, MAX_SCALAR_PRODUCT_CHANNELS,
-    MIN_PAIR_CHANNELS, MIN_PAIR_LINE, MIN_PLANNED_PRODUCTS,
+    MAX_SCATTER_PLANE, MAX_TINY_PLANE, MIN_PAIR_CHANNELS, MIN_PAIR_LINE, MIN_PLANNED_PRODUCTS,
+    MIN_SCATTER_CHANNELS,
 };
-use crate::{direct, grad_weight as by_tiles, pass, scalar_products, wide_stride};
+use crate::{direct, grad_weight as by_tiles, pass, scalar_products, scatter, wide_stride};
 
 /// See [`crate::forward`].
 pub(crate) fn forward<T: Element>(
@@ -28,7 +29,10 @@ pub(crate) fn forward<T: Element>(
         problem.check("bias", &[problem.c_out], bias.len());
     }
     let threads = Threads::worth(problem.products());
-    if is_plain(problem) || !is_finite(weight) {
+    if pays_to_scatter(problem) {
+        // It multiplies by no zero, so it takes numbers that are not finite too.
+        scatter::forward(arch, threads, problem, input, weight, bias)
+    } else if is_plain(problem) || !is_finite(weight) {
         direct::forward(threads, problem, input, weight, bias)
     } else if wide_stride::suits_forward::<T>(arch, problem) {
         wide_stride::forward(arch, threads, problem, input, weight, bias)
@@ -118,6 +122,19 @@ fn is_plain(problem: &Problem) -> bool {
     });
     problem.products() <= MIN_PLANNED_PRODUCTS
         || growth[0].saturating_mul(growth[1]) > MAX_COPY_GROWTH
+}
+
+/// Whether [`scatter`] is the better forward pass. [`MAX_SCATTER_PLANE`] has the measurements.
+fn pays_to_scatter(problem: &Problem) -> bool {
+    let plane = problem.input_plane();
+    if problem.products() <= MIN_PLANNED_PRODUCTS {
+        return false;
+    }
+    if std::env::var("SCATTER").is_ok_and(|v| v == "1") && plane <= 1000 && problem.taps() <= 4 {
+        return true;
+    }
+    plane <= MAX_TINY_PLANE
+        || (plane <= MAX_SCATTER_PLANE && problem.group_c_in() >= MIN_SCATTER_CHANNELS)
 }
 
 /// Whether minimal filtering is faster: on large maps between many channels, but not so many that the

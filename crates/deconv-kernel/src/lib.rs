@@ -170,6 +170,7 @@ mod pass;
 mod plan;
 mod problem;
 mod scalar_products;
+mod scatter;
 mod threads;
 mod tile;
 mod transpose;

@@ -10,7 +10,7 @@ use rayon::ThreadPool;
 use crate::draw::Draw;
 use crate::threads::Threads;
 use crate::{Axis, Element, Problem};
-use crate::{direct, grad_weight, pass, scalar_products, wide_stride};
+use crate::{direct, grad_weight, pass, scalar_products, scatter, wide_stride};
 
 /// Random sizes and a random crop.
 fn random_problem(draw: &mut Draw) -> Problem {
@@ -135,6 +135,8 @@ impl Case {
             let got = pass::grad_input(arch, threads, problem, &weight, &grad_output, pairs);
             compare("gradient of the input", got, grad_input);
         }
+        let got = scatter::forward(arch, threads, problem, &input, &weight, Some(&bias));
+        compare("forward pass by scattering", got, output);
         let got = grad_weight::grad_weight(arch, threads, problem, &input, &grad_output);
         compare("gradient of the weight", got, grad_weight);
         let got = scalar_products::grad_weight(arch, threads, problem, &input, &grad_output);

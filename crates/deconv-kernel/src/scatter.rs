@@ -1,0 +1,395 @@
+//! The forward pass for small maps: all products of a channel and a tap first, and then each product
+//! goes to its place.
+//!
+//! [`pass`](crate::pass) has the positions of a line in the lanes of its vectors. On a map of 4x4, most
+//! lanes are idle, and to pack the weights costs more than the products. Here the products are one
+//! matrix for each output channel, without a phase, a copy or a packed weight:
+//!
+//! ```text
+//! products[i][t] = sum over c of  x[c][i] * w[o][c][t]      i: positions of some maps, t: taps
+//! y[o][place of i and t] += products[i][t]
+//! ```
+//!
+//! The lanes are the taps, which lie side by side in the weight, or the positions, whichever fill
+//! their vectors better.
+
+use core::ops::Range;
+
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::buffer::Buffer;
+use crate::cut::even_part;
+use crate::element::Element;
+use crate::problem::{Axis, Problem};
+use crate::threads::Threads;
+use crate::tile::{Registers, Step, Steps, Tile, VECTORS};
+use crate::tuning::{MAX_SCATTERED_POSITIONS, MAX_TILE_STEPS, UNITS_PER_THREAD};
+
+/// What the lanes of a vector are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Lanes {
+    Taps,
+    Positions,
+}
+
+impl Lanes {
+    /// Those with fewer vectors.
+    pub(crate) fn of<T: Element>(arch: Arch, problem: &Problem) -> Self {
+        let lanes = Registers::of::<T>(arch).lanes;
+        let (taps, positions) = (
+            problem.taps(),
+            maps_at_once(problem) * problem.input_plane(),
+        );
+        if positions * taps.div_ceil(lanes) <= taps * positions.div_ceil(lanes) {
+            Self::Taps
+        } else {
+            Self::Positions
+        }
+    }
+}
+
+/// The maps whose products are computed at once.
+fn maps_at_once(problem: &Problem) -> usize {
+    let maps = MAX_SCATTERED_POSITIONS / problem.input_plane();
+    even_part(problem.batch.max(1), maps.max(1))
+}
+
+/// The operands, and their sizes.
+struct Scatter<'a, T: Element> {
+    problem: &'a Problem,
+    input: &'a [T],
+    weight: &'a [T],
+    bias: Option<&'a [T]>,
+    registers: Registers,
+    lanes: Lanes,
+    /// A step for each input channel.
+    steps: Steps,
+    /// The weights from this output channel on, and zeros: a vector may reach past the last weight.
+    tail: usize,
+    tail_weights: Buffer<T>,
+    /// Where each input value and tap of an axis meet, `[i][tap]`; past the output if they are cropped.
+    places: [Vec<usize>; 2],
+    maps: usize,
+    /// Output channels whose products are computed at once: a tile's rows are their taps.
+    channels: usize,
+}
+
+/// The transposed convolution.
+pub(crate) fn forward<T: Element>(
+    arch: Arch,
+    threads: Threads,
+    problem: &Problem,
+    input: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+) -> Vec<T> {
+    let (registers, lanes) = (Registers::of::<T>(arch), Lanes::of::<T>(arch, problem));
+    let (taps, plane, maps) = (problem.taps(), problem.input_plane(), maps_at_once(problem));
+    let step = match lanes {
+        Lanes::Taps => Step {
+            source: taps,
+            weight: plane,
+        },
+        Lanes::Positions => Step {
+            source: (maps * plane).next_multiple_of(registers.lanes),
+            weight: taps,
+        },
+    };
+    let steps = (0..problem.group_c_in()).map(|c| Step {
+        source: c * step.source,
+        weight: c * step.weight,
+    });
+    let (channel, reach) = (problem.group_c_in() * taps, VECTORS * registers.lanes);
+    let tail = problem.c_out.saturating_sub(1 + reach.div_ceil(channel));
+    let rest = &weight[tail * channel..];
+    let mut tail_weights = Buffer::new(rest.len() + reach);
+    tail_weights[..rest.len()].copy_from_slice(rest);
+    tail_weights[rest.len()..].fill(T::default());
+    let scatter = Scatter {
+        problem,
+        input,
+        weight,
+        bias,
+        registers,
+        lanes,
+        steps: Steps::new(steps.collect()),
+        tail,
+        tail_weights,
+        places: problem.axes.each_ref().map(places),
+        maps,
+        channels: match lanes {
+            Lanes::Taps => 1,
+            Lanes::Positions => registers.rows.div_ceil(taps).min(problem.group_c_out()),
+        },
+    };
+
+    let plane = problem.output_plane();
+    let mut output = vec![T::default(); problem.batch * problem.c_out * plane];
+    // Each unit has some channels of one group.
+    let blocks = problem.batch.div_ceil(maps).max(1);
+    let parts = (UNITS_PER_THREAD * threads.count()).div_ceil(blocks * problem.groups);
+    let channels = problem.group_c_out().div_ceil(parts);
+    let per_map = problem.groups * problem.group_c_out().div_ceil(channels);
+    let mut units: Vec<Unit<T>> = Vec::new();
+    for (map, output) in output.chunks_mut(problem.c_out * plane).enumerate() {
+        let groups = output.chunks_mut(problem.group_c_out() * plane);
+        let parts = groups.flat_map(|group| group.chunks_mut(channels * plane));
+        for (part, output) in parts.enumerate() {
+            let unit = map / maps * per_map + part;
+            if unit == units.len() {
+                let parts = per_map / problem.groups;
+                let first = part / parts * problem.group_c_out() + part % parts * channels;
+                units.push(Unit {
+                    map,
+                    channel: first,
+                    outputs: vec![],
+                });
+            }
+            units[unit].outputs.push(output);
+        }
+    }
+    threads.each_with(units.into_iter(), Scratch::default, |scratch, unit| {
+        arch.dispatch(Products {
+            scatter: &scatter,
+            unit,
+            scratch,
+        });
+    });
+    output
+}
+
+/// Where the values and the taps of an axis meet.
+fn places(axis: &Axis) -> Vec<usize> {
+    let place = |i: usize, tap: usize| {
+        let full = i * axis.stride + (axis.kernel - 1 - tap) * axis.dilation;
+        // What is cropped at the beginning wraps to a number that is past every output.
+        full.wrapping_sub(axis.crop_begin)
+    };
+    (0..axis.input)
+        .flat_map(|i| (0..axis.kernel).map(move |tap| place(i, tap)))
+        .collect()
+}
+
+/// Some output channels of some maps.
+struct Unit<'t, T> {
+    map: usize,
+    channel: usize,
+    /// The channels' planes, for each map.
+    outputs: Vec<&'t mut [T]>,
+}
+
+struct Scratch<T: Element> {
+    products: Buffer<T>,
+    /// `[channel][position]`, if positions are lanes, and of which map and group.
+    positions: Buffer<T>,
+    packed: Option<(usize, usize)>,
+    rows: Vec<usize>,
+}
+
+impl<T: Element> Default for Scratch<T> {
+    fn default() -> Self {
+        Self {
+            products: Buffer::default(),
+            positions: Buffer::default(),
+            packed: None,
+            rows: Vec::new(),
+        }
+    }
+}
+
+/// The computation of a unit, with the machine's vector instructions.
+struct Products<'a, 't, T: Element> {
+    scatter: &'a Scatter<'a, T>,
+    unit: Unit<'t, T>,
+    scratch: &'a mut Scratch<T>,
+}
+
+impl<T: Element> WithSimd for Products<'_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self {
+            scatter,
+            mut unit,
+            scratch,
+        } = self;
+        let (problem, lanes) = (scatter.problem, scatter.registers.lanes);
+        let (taps, plane) = (problem.taps(), problem.input_plane());
+        let positions = unit.outputs.len() * plane;
+        let group = unit.channel / problem.group_c_out();
+        let stride = match scatter.lanes {
+            Lanes::Taps => taps,
+            Lanes::Positions => scatter.maps * plane,
+        }
+        .next_multiple_of(lanes)
+            + lanes; // The second vector of an odd pair.
+        let rows = match scatter.lanes {
+            Lanes::Taps => positions,
+            Lanes::Positions => scatter.channels * taps,
+        };
+        if scratch.products.len() < rows * stride + lanes {
+            scratch.products = Buffer::new(rows * stride + lanes);
+        }
+        scratch.rows.clear();
+        match scatter.lanes {
+            Lanes::Taps => {
+                let map = problem.c_in * plane;
+                scratch
+                    .rows
+                    .extend((0..positions).map(|i| i / plane * map + i % plane));
+            }
+            Lanes::Positions => {
+                let channel = problem.group_c_in() * taps;
+                let rows = (0..rows).map(|row| row / taps * channel + row % taps);
+                scratch.rows.extend(rows);
+                if scratch.packed != Some((unit.map, group)) {
+                    scatter.pack(&unit, group, &mut scratch.positions);
+                    scratch.packed = Some((unit.map, group));
+                }
+            }
+        }
+
+        let channels =
+            unit.outputs.first().map_or(0, |planes| planes.len()) / problem.output_plane();
+        for first in (0..channels).step_by(scatter.channels) {
+            let end = channels.min(first + scatter.channels);
+            scatter.products(simd, &unit, first..end, scratch, stride);
+            for i in first..end {
+                let products = &scratch.products[(i - first) * taps * stride..];
+                for (map, planes) in unit.outputs.iter_mut().enumerate() {
+                    let length = problem.output_plane();
+                    let output = &mut planes[i * length..][..length];
+                    let bias = scatter.bias.map(|bias| bias[unit.channel + i]);
+                    output.fill(bias.unwrap_or_default());
+                    match scatter.lanes {
+                        Lanes::Taps => {
+                            scatter.add_taps(&products[map * plane * stride..], stride, output);
+                        }
+                        Lanes::Positions => {
+                            scatter.add_positions(&products[map * plane..], stride, output);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<T: Element> Scatter<'_, T> {
+    /// The input of a unit's maps as `[channel][position]`, each channel padded to whole vectors.
+    fn pack(&self, unit: &Unit<T>, group: usize, positions: &mut Buffer<T>) {
+        let (problem, channels) = (self.problem, self.problem.group_c_in());
+        let plane = problem.input_plane();
+        let line = (self.maps * plane).next_multiple_of(self.registers.lanes);
+        let length = channels * line + self.registers.lanes;
+        if positions.len() < length {
+            *positions = Buffer::new(length);
+            positions.fill(T::default());
+        }
+        for (c, line) in positions.chunks_mut(line).take(channels).enumerate() {
+            for (i, to) in line.chunks_mut(plane).take(unit.outputs.len()).enumerate() {
+                let from = (unit.map + i) * problem.c_in + group * channels + c;
+                to.copy_from_slice(&self.input[from * plane..][..plane]);
+            }
+        }
+    }
+
+    /// The products of all taps of some of the unit's output channels and all its positions.
+    #[inline(always)]
+    fn products<S: Simd>(
+        &self,
+        simd: S,
+        unit: &Unit<T>,
+        channels: Range<usize>,
+        scratch: &mut Scratch<T>,
+        stride: usize,
+    ) {
+        let (problem, lanes) = (self.problem, self.registers.lanes);
+        let (taps, plane) = (problem.taps(), problem.input_plane());
+        let channel = unit.channel + channels.start;
+        let first = |channel: usize| channel * problem.group_c_in() * taps;
+        let weights = match channel.checked_sub(self.tail) {
+            Some(channel) if self.lanes == Lanes::Taps => &self.tail_weights[first(channel)..],
+            _ => &self.weight[first(channel)..],
+        };
+        let group = channel / problem.group_c_out();
+        let input = &self.input[(unit.map * problem.c_in + group * problem.group_c_in()) * plane..];
+        let (source, values, columns) = match self.lanes {
+            Lanes::Taps => (weights, input, taps),
+            Lanes::Positions => (&scratch.positions[..], weights, unit.outputs.len() * plane),
+        };
+        let Scratch { products, rows, .. } = scratch;
+        let rows = match self.lanes {
+            Lanes::Taps => &rows[..],
+            Lanes::Positions => &rows[..channels.len() * taps],
+        };
+        let at_once = even_part(rows.len(), self.registers.rows);
+        let channels = problem.group_c_in();
+        for column in (0..columns).step_by(VECTORS * lanes) {
+            let starts = &[column, column + lanes];
+            let vectors = (columns - column).div_ceil(lanes).min(VECTORS);
+            for (i, rows) in rows.chunks(at_once).enumerate() {
+                for first in (0..channels).step_by(MAX_TILE_STEPS) {
+                    let tile = Tile {
+                        source,
+                        weights: values,
+                        rows,
+                        steps: &self.steps,
+                        range: first..channels.min(first + MAX_TILE_STEPS),
+                        begin: first == 0,
+                    };
+                    let sums = &mut products[i * at_once * stride + column..];
+                    tile.run(simd, &starts[..vectors], sums, stride);
+                }
+            }
+        }
+    }
+
+    /// Adds a map's products, `[position][tap]`, to their places.
+    #[inline(always)]
+    fn add_taps(&self, products: &[T], stride: usize, output: &mut [T]) {
+        let [height, width] = &self.problem.axes;
+        let rows = self.places[0].chunks(height.kernel).enumerate();
+        for (i, rows) in rows {
+            for (j, columns) in self.places[1].chunks(width.kernel).enumerate() {
+                let products = &products[(i * width.input + j) * stride..];
+                let products = products.chunks(width.kernel);
+                for (&row, products) in rows.iter().zip(products) {
+                    if row < height.output {
+                        let output = &mut output[row * width.output..][..width.output];
+                        for (&column, product) in columns.iter().zip(products) {
+                            if let Some(sum) = output.get_mut(column) {
+                                *sum += *product;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds a map's products, `[tap][position]`, to their places.
+    #[inline(always)]
+    fn add_positions(&self, products: &[T], stride: usize, output: &mut [T]) {
+        let [height, width] = &self.problem.axes;
+        for a in 0..height.kernel {
+            for b in 0..width.kernel {
+                let products = &products[(a * width.kernel + b) * stride..];
+                let columns = self.places[1][b..].iter().step_by(width.kernel);
+                for i in 0..height.input {
+                    let row = self.places[0][i * height.kernel + a];
+                    if row < height.output {
+                        let output = &mut output[row * width.output..][..width.output];
+                        let products = &products[i * width.input..][..width.input];
+                        for (&column, product) in columns.clone().zip(products) {
+                            if let Some(sum) = output.get_mut(column) {
+                                *sum += *product;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
