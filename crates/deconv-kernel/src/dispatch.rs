@@ -11,7 +11,7 @@ use crate::threads::Threads;
 use crate::tuning::{
     FINITE_CHECK_VALUES, MAX_COPY_GROWTH, MAX_PAIR_WEIGHTS, MAX_SCALAR_PRODUCT_CHANNELS,
     MAX_SCATTER_PLANE, MAX_TINY_PLANE, MIN_PAIR_CHANNELS, MIN_PAIR_LINE, MIN_PLANNED_PRODUCTS,
-    MIN_SCATTER_CHANNELS,
+    MIN_SCATTER_CHANNELS, MIN_TINY_PRODUCTS,
 };
 use crate::{direct, grad_weight as by_tiles, pass, scalar_products, scatter, wide_stride};
 
@@ -120,21 +120,21 @@ fn is_plain(problem: &Problem) -> bool {
         let cells = axis.input.max(axis.output / axis.stride);
         1 + axis.extent() / axis.stride / cells
     });
-    problem.products() <= MIN_PLANNED_PRODUCTS
-        || growth[0].saturating_mul(growth[1]) > MAX_COPY_GROWTH
+    let few = if problem.input_plane() <= MAX_TINY_PLANE {
+        MIN_TINY_PRODUCTS
+    } else {
+        MIN_PLANNED_PRODUCTS
+    };
+    problem.products() <= few || growth[0].saturating_mul(growth[1]) > MAX_COPY_GROWTH
 }
 
 /// Whether [`scatter`] is the better forward pass. [`MAX_SCATTER_PLANE`] has the measurements.
 fn pays_to_scatter(problem: &Problem) -> bool {
-    let plane = problem.input_plane();
-    if problem.products() <= MIN_PLANNED_PRODUCTS {
-        return false;
-    }
-    if std::env::var("SCATTER").is_ok_and(|v| v == "1") && plane <= 1000 && problem.taps() <= 4 {
-        return true;
-    }
-    plane <= MAX_TINY_PLANE
-        || (plane <= MAX_SCATTER_PLANE && problem.group_c_in() >= MIN_SCATTER_CHANNELS)
+    let (plane, products) = (problem.input_plane(), problem.products());
+    (plane <= MAX_TINY_PLANE && products > MIN_TINY_PRODUCTS)
+        || (plane <= MAX_SCATTER_PLANE
+            && products > MIN_PLANNED_PRODUCTS
+            && problem.group_c_in() >= MIN_SCATTER_CHANNELS)
 }
 
 /// Whether minimal filtering is faster: on large maps between many channels, but not so many that the
