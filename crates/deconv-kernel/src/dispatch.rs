@@ -10,8 +10,8 @@ use crate::problem::{Axis, Problem};
 use crate::threads::Threads;
 use crate::tuning::{
     FINITE_CHECK_VALUES, MAX_COPY_GROWTH, MAX_PAIR_WEIGHTS, MAX_SCALAR_PRODUCT_CHANNELS,
-    MAX_SCATTER_PLANE, MAX_TINY_PLANE, MIN_PAIR_CHANNELS, MIN_PAIR_LINE, MIN_PLANNED_PRODUCTS,
-    MIN_SCATTER_CHANNELS, MIN_TINY_PRODUCTS,
+    MAX_SCATTER_PLANE, MAX_SCATTER_POSITIONS, MAX_TINY_PLANE, MIN_PAIR_CHANNELS, MIN_PAIR_LINE,
+    MIN_PLANNED_PRODUCTS, MIN_SCATTER_CHANNELS, MIN_TINY_PRODUCTS,
 };
 use crate::{direct, grad_weight as by_tiles, pass, scalar_products, scatter, wide_stride};
 
@@ -116,25 +116,36 @@ pub(crate) fn grad_bias<T: Element>(problem: &Problem, grad_output: &[T]) -> Vec
 /// Whether plain loops are the better choice: for few products, and for taps so far apart that
 /// copies would be mostly zeros.
 fn is_plain(problem: &Problem) -> bool {
-    let growth = problem.axes.map(|axis| {
-        let cells = axis.input.max(axis.output / axis.stride);
-        1 + axis.extent() / axis.stride / cells
-    });
     let few = if problem.input_plane() <= MAX_TINY_PLANE {
         MIN_TINY_PRODUCTS
     } else {
         MIN_PLANNED_PRODUCTS
     };
-    problem.products() <= few || growth[0].saturating_mul(growth[1]) > MAX_COPY_GROWTH
+    problem.products() <= few || is_sparse(problem)
 }
 
-/// Whether [`scatter`] is the better forward pass. [`MAX_SCATTER_PLANE`] has the measurements.
+/// Whether a copy with zeros around it would be mostly zeros.
+fn is_sparse(problem: &Problem) -> bool {
+    let growth = problem.axes.map(|axis| {
+        let cells = axis.input.max(axis.output / axis.stride);
+        1 + axis.extent() / axis.stride / cells
+    });
+    growth[0].saturating_mul(growth[1]) > MAX_COPY_GROWTH
+}
+
+/// Whether [`scatter`] is the better forward pass. [`MAX_SCATTER_POSITIONS`] has the measurements.
 fn pays_to_scatter(problem: &Problem) -> bool {
     let (plane, products) = (problem.input_plane(), problem.products());
-    (plane <= MAX_TINY_PLANE && products > MIN_TINY_PRODUCTS)
-        || (plane <= MAX_SCATTER_PLANE
-            && products > MIN_PLANNED_PRODUCTS
-            && problem.group_c_in() >= MIN_SCATTER_CHANNELS)
+    let positions = problem.batch * plane;
+    let is_tiny = plane <= MAX_TINY_PLANE && products > MIN_TINY_PRODUCTS;
+    let is_small = plane <= MAX_SCATTER_PLANE
+        && products > MIN_PLANNED_PRODUCTS
+        && problem.group_c_in() >= MIN_SCATTER_CHANNELS;
+    if positions <= MAX_SCATTER_POSITIONS {
+        is_tiny || is_small
+    } else {
+        is_tiny && is_sparse(problem)
+    }
 }
 
 /// Whether minimal filtering is faster: on large maps between many channels, but not so many that the

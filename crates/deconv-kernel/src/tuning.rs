@@ -144,10 +144,13 @@ pub(crate) const LINGER_MICROSECONDS: u64 = 50;
 /// microseconds.
 pub(crate) const LOOKS_BEFORE_SLEEP: usize = 5_000;
 
-/// Maps of at most so many positions are computed by scattering their products. `benches/sweep.rs` on
-/// a Zen 5, 2 threads, forward, by scattering over without, on the half to fit rules on: 29 layers on
-/// maps of up to 16 positions take 0.18 to 1.1 of the time, 42 layers with 16 channels and more on maps of up
-/// to 64 positions 0.3 to 1.2. On larger maps, or with fewer channels, it took 0.6 to 5 times as long.
+/// The forward pass scatters its products if the input has at most so many positions, of all maps.
+/// `benches/sweep.rs`, seed 1, the half to fit rules on (Zen 5, 2 threads), time without over time with:
+/// 54 layers of up to 200 positions 0.98 to 26 (median 2.0), 19 layers of 256 to 3,136 positions 0.45 to 2.7
+/// (median 1.03). `mnist_gan` (3,136 positions) 0.70, `dcgan_4_to_8` (512) 0.92.
+pub(crate) const MAX_SCATTER_POSITIONS: usize = 200;
+
+/// One map has at most so many positions then.
 pub(crate) const MAX_TINY_PLANE: usize = 16;
 
 /// With [`MIN_SCATTER_CHANNELS`] and more, maps may have this many positions.
@@ -156,6 +159,6 @@ pub(crate) const MAX_SCATTER_PLANE: usize = 64;
 /// Input channels of a group.
 pub(crate) const MIN_SCATTER_CHANNELS: usize = 16;
 
-/// Positions of all maps whose products are computed at once and then scattered: `k 4` has 16 products
+/// Positions of some maps whose products are computed at once and then scattered: `k 4` has 16 products
 /// for each, in 16 KiB. Not measured against other values.
 pub(crate) const MAX_SCATTERED_POSITIONS: usize = 256;
