@@ -81,9 +81,11 @@
 //!    output: a row of the kernel (`wide_stride.rs`).
 //! 7. **Fewer products.** On large maps between 128 to 256 channels, kernels whose taps come in pairs
 //!    (k 4 at stride 2) take 9 products in place of 16: minimal filtering (`plan/pairs.rs`).
-//! 8. **Small maps.** Of maps smaller than a tile's two vectors, a unit takes several: the lanes are
-//!    cells of all of them, or the steps positions of all of them. An axis of one value takes its kernel's extent as its stride, so that each
-//!    phase has one tap, and the pass is a product of two matrices.
+//! 8. **Small maps.** For up to 200 positions in all, the forward pass computes the products of every
+//!    tap and position first, without a packed weight, and then adds each to its place (`scatter.rs`).
+//!    Elsewhere, of maps smaller than a tile's two vectors, a unit takes several: the lanes are cells of
+//!    all of them, or the steps positions of all of them. An axis of one value takes its kernel's
+//!    extent as its stride, so each phase has one tap, and the pass is a product of two matrices.
 //! 9. **Threads.** The caller works too, and Rayon's threads look for the next call for 50
 //!    microseconds before they sleep (`threads.rs`). Buffers are reused (`buffer.rs`).
 //!
@@ -139,6 +141,7 @@
 //! | `plan/pairs.rs`, `pairs.rs` | minimal filtering: the plan, and the order of its weights |
 //! | `pass.rs`, `pass/` | the forward pass and the gradient of the input, which are one computation |
 //! | `cut.rs`, `pack.rs` | how a pass is cut into parts, and the order of its weights |
+//! | `scatter.rs` | the forward pass for few positions |
 //! | `wide_stride.rs`, `dot.rs` | both passes for large kernels at large strides |
 //! | `output.rs` | the result, which is written once |
 //! | `grad_weight.rs`, `transpose.rs` | the gradient of the weight |

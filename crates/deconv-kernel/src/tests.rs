@@ -188,14 +188,23 @@ fn pool(threads: usize) -> ThreadPool {
         .unwrap()
 }
 
+/// Two halves, which the test program runs at once: one with a thread, one with three.
 #[test]
-fn every_kernel_is_exact_on_random_sizes() {
-    let pools = [pool(1), pool(3)];
-    let mut draw = Draw::new(1);
-    for i in 0..3_000 {
+fn every_kernel_is_exact_on_random_sizes_on_one_thread() {
+    check_random_problems(1, &pool(1));
+}
+
+#[test]
+fn every_kernel_is_exact_on_random_sizes_on_three_threads() {
+    check_random_problems(2, &pool(3));
+}
+
+fn check_random_problems(seed: u64, pool: &ThreadPool) {
+    let mut draw = Draw::new(seed);
+    for _ in 0..1_500 {
         let problem = random_problem(&mut draw);
         let case = Case::new(&mut draw, problem);
-        pools[i % 2].install(|| {
+        pool.install(|| {
             for arch in archs() {
                 case.check::<f32>(arch, |value| value as f32);
                 case.check::<f64>(arch, |value| value);
