@@ -6,7 +6,7 @@
 //! cargo bench --features wgpu --bench gpu                  # add fusion,autotune to have those
 //! CUBECL_WGPU_DEFAULT_DEVICE=Cpu cargo bench --features wgpu --bench gpu   # a software device
 //! cargo bench --features wgpu --bench gpu -- unet dcgan    # layers with these in their names
-//! cargo bench --features wgpu --bench gpu -- --test        # only checks small layers' answers
+//! cargo test --release --features wgpu --bench gpu         # only checks small layers' answers
 //! ```
 
 #[allow(dead_code, unused_imports)] // Not every bench uses everything.
@@ -25,12 +25,13 @@ const PASSES: [Pass; 2] = [Pass::Forward, Pass::ForwardBackward];
 const ROUNDS: usize = 5;
 /// A round repeats a call for this time.
 const ROUND: Duration = Duration::from_millis(200);
-/// With `--test`, larger layers are left out.
+/// As a test, larger layers are left out.
 const MAX_TEST_FLOPS: u64 = 300_000_000;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let is_test = arguments.iter().any(|argument| argument == "--test");
+    // Cargo says `--bench` when it measures, and nothing when it tests.
+    let is_test = !arguments.iter().any(|argument| argument == "--bench");
     let names: Vec<_> = arguments
         .iter()
         .filter(|name| !name.starts_with("--"))

@@ -354,8 +354,7 @@ fn cast(tensor: CubeTensor, dtype: DType) -> CubeTensor {
     if tensor.dtype == dtype {
         return tensor;
     }
-    let float = FloatDType::try_from(dtype).expect("the operation's tensors are floats");
-    CubeBackend::float_cast(tensor, float)
+    CubeBackend::float_cast(tensor, FloatDType::from(dtype))
 }
 
 /// The largest vector that divides this number of channels. Four f32 fill the 16 bytes that a GPU

@@ -91,7 +91,7 @@ pub enum DeviceFailure {
     Differ(DeviceReport),
     /// A device cannot compute in the data type, or the reference cannot compute in f64.
     #[error("{0}")]
-    Unsupported(Finding),
+    Unsupported(Box<Finding>),
     /// The function panics on a device.
     #[error("the function panics on {device} in {dtype:?}: {message}")]
     Panics {
@@ -150,7 +150,7 @@ pub fn compare_devices<A: Arguments, O: Outputs>(
 ) -> Result<DeviceReport, DeviceFailure> {
     let on = |device: &Device, computed: DType| {
         Function::on_device(&arguments, &function, computed, dtype, device)
-            .map_err(|finding| DeviceFailure::Unsupported(*finding))
+            .map_err(DeviceFailure::Unsupported)
     };
     compare(
         &on(reference, DType::F64)?,
@@ -330,12 +330,12 @@ impl DeviceTensor {
 
 /// The distance from 1 to the next number of a float type.
 fn rounding(dtype: DType) -> f64 {
-    FloatDType::try_from(dtype).map_or(0.0, |float| match float {
+    match FloatDType::from(dtype) {
         FloatDType::F64 => f64::EPSILON,
         FloatDType::F32 | FloatDType::Flex32 => f32::EPSILON.into(),
         FloatDType::F16 => f64::powi(2.0, -10),
         FloatDType::BF16 => f64::powi(2.0, -7),
-    })
+    }
 }
 
 impl fmt::Display for DeviceReport {
