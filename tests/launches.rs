@@ -2,8 +2,6 @@
 //! launch costs some microseconds, which is what small layers take.
 #![cfg(all(feature = "wgpu", not(feature = "fusion")))]
 
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
