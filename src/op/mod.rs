@@ -57,6 +57,10 @@ trait Deconv2dOps: Backend {
     Cube: cfg(feature = "cube"),
     Fusion: cfg(all(feature = "cube", feature = "fusion"))
 )]
+#[diagnostic::on_unimplemented(
+    message = "burn's feature `fusion` is on, but burn-deconv's is off",
+    note = "add `fusion` to the features of burn-deconv"
+)]
 trait Passes: Backend {
     /// A map, `[n, c, h, w]`, in the order in memory in which the passes read it. Every map that is
     /// given to a pass was returned by this function.
