@@ -86,7 +86,8 @@ impl Passes for CubeBackend {
     }
 }
 
-/// A pass with its two tensors, and the bias of a forward pass.
+/// A pass with its two tensors, and the bias of a forward pass. A tuple, because CubeCL's tuner takes
+/// its inputs as one.
 type Call = (Pass, CubeTensor, CubeTensor, Option<CubeTensor>, Geometry);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

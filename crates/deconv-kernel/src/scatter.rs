@@ -26,15 +26,15 @@ use crate::tile::{Registers, Step, Steps, Tile, VECTORS};
 use crate::tuning::{MAX_SCATTERED_POSITIONS, MAX_TILE_STEPS, UNITS_PER_THREAD};
 
 /// What the lanes of a vector are.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Lanes {
+#[derive(Clone, Copy, PartialEq)]
+enum Lanes {
     Taps,
     Positions,
 }
 
 impl Lanes {
     /// Those with fewer vectors.
-    pub(crate) fn of<T: Element>(arch: Arch, problem: &Problem) -> Self {
+    fn of<T: Element>(arch: Arch, problem: &Problem) -> Self {
         let lanes = Registers::of::<T>(arch).lanes;
         let (taps, positions) = (
             problem.taps(),
