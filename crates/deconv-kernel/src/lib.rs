@@ -148,6 +148,7 @@
 //! | `scalar_products.rs` | the same for groups of few input channels |
 //! | `copies.rs` | copies of maps in which a tap is a constant offset |
 //! | `tile.rs`, `element.rs` | the inner loop of all, with the machine's vectors of `f32` or `f64` |
+//! | `vectors.rs` | vectors from and to slices, and two in turns |
 //! | `long_sum.rs` | sums over millions of positions |
 //! | `direct.rs` | plain loops, for small calls and for numbers that are not finite |
 //! | `threads.rs`, `buffer.rs` | the threads and the memory that calls share |
@@ -178,6 +179,7 @@ mod threads;
 mod tile;
 mod transpose;
 mod tuning;
+mod vectors;
 mod wide_stride;
 
 #[cfg(test)]

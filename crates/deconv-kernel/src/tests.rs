@@ -174,7 +174,7 @@ fn compare<T: Element + Into<f64>>(got: &[T], expected: &[f64], message: impl Fn
 }
 
 /// All kinds of vectors that the machine has.
-fn archs() -> Vec<Arch> {
+pub(crate) fn archs() -> Vec<Arch> {
     let mut archs = vec![Arch::Scalar, Arch::new()];
     #[cfg(target_arch = "x86_64")]
     archs.extend(pulp::x86::V3::try_new().map(Arch::V3));

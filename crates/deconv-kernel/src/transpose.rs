@@ -7,6 +7,7 @@ use crate::element::Element;
 use crate::problem::Problem;
 use crate::threads::Threads;
 use crate::tuning::MIN_VALUES_PER_JOB;
+use crate::vectors::{interleave, load, store};
 
 /// Transposes the input to `[group][block of channels][map, position][channel]`, with blocks of
 /// `block` channels; anything past a group's last channel.
@@ -59,27 +60,79 @@ impl<T: Element> WithSimd for Transpose<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        /// Positions of a cache line of `f32`.
-        const AT_ONCE: usize = 16;
-        let Self {
-            planes,
-            plane,
-            channels,
-            position,
-            block,
-            to,
-        } = self;
-        for (i, to) in to.chunks_mut(AT_ONCE * block).enumerate() {
-            let at = position + i * AT_ONCE;
-            let positions = to.len() / block;
-            for channel in 0..channels {
-                let from = &planes[channel * plane + at..][..positions];
-                let to = to[channel..].iter_mut().step_by(block);
-                for (to, from) in to.zip(from) {
-                    *to = *from;
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let positions = self.to.len() / self.block;
+        let lanes = T::lanes::<S>();
+        for first in (0..self.channels).step_by(lanes) {
+            let squares = match lanes {
+                16 => self.squares::<S, 16>(simd, first),
+                8 => self.squares::<S, 8>(simd, first),
+                4 => self.squares::<S, 4>(simd, first),
+                _ => 0,
+            };
+            for channel in first..self.channels.min(first + lanes) {
+                let from = &self.planes[channel * self.plane + self.position..][..positions];
+                for (at, from) in from.iter().enumerate().skip(squares * lanes) {
+                    self.to[at * self.block + channel] = *from;
                 }
             }
         }
     }
+}
+
+impl<T: Element> Transpose<'_, T> {
+    /// Transposes `N` channels, `N` positions at a time. Lanes past the last channel take its values.
+    /// Returns how many times.
+    #[inline(always)]
+    fn squares<S: Simd, const N: usize>(&mut self, simd: S, first: usize) -> usize {
+        let count = self.to.len() / self.block / N;
+        for at in (0..count).map(|i| i * N) {
+            let rows = core::array::from_fn(|row| {
+                let channel = (first + row).min(self.channels - 1);
+                load::<S, T>(simd, self.planes, channel * self.plane + self.position + at)
+            });
+            for (row, vector) in square::<S, T, N>(simd, rows).into_iter().enumerate() {
+                store::<S, T>(simd, self.to, (at + row) * self.block + first, vector);
+            }
+        }
+        count
+    }
+}
+
+/// Transposes `N` vectors of `N` numbers. When the vectors of the first half take turns with those of the
+/// second, the first bit of a vector's index moves behind the bits of its numbers' indices; after all
+/// bits have moved, the two indices are exchanged.
+#[inline(always)]
+fn square<S: Simd, T: Element, const N: usize>(
+    simd: S,
+    mut rows: [T::Vector<S>; N],
+) -> [T::Vector<S>; N] {
+    // A loop would move the vectors to memory.
+    rows = take_turns::<S, T, N>(simd, rows);
+    rows = take_turns::<S, T, N>(simd, rows);
+    if N >= 8 {
+        rows = take_turns::<S, T, N>(simd, rows);
+    }
+    if N >= 16 {
+        rows = take_turns::<S, T, N>(simd, rows);
+    }
+    rows
+}
+
+#[inline(always)]
+fn take_turns<S: Simd, T: Element, const N: usize>(
+    simd: S,
+    rows: [T::Vector<S>; N],
+) -> [T::Vector<S>; N] {
+    let mut turns = rows;
+    macro_rules! take {
+        ($($i:literal)*) => {
+            $(if $i < N / 2 {
+                let pair = interleave::<S, T>(simd, rows[$i], rows[$i + N / 2]);
+                [turns[2 * $i], turns[2 * $i + 1]] = pair;
+            })*
+        };
+    }
+    take!(0 1 2 3 4 5 6 7);
+    turns
 }

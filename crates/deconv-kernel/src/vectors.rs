@@ -1,0 +1,179 @@
+//! Vectors from and to slices, and two vectors in turns.
+
+#![allow(unsafe_code)] // Loads and stores of checked slices; vectors as the machine's own types.
+
+use pulp::Simd;
+
+use crate::element::Element;
+
+/// The vector that begins at `at`.
+#[inline(always)]
+pub(crate) fn load<S: Simd, T: Element>(_: S, values: &[T], at: usize) -> T::Vector<S> {
+    let values = &values[at..][..T::lanes::<S>()];
+    // SAFETY: a vector is `lanes` numbers, without padding.
+    unsafe { values.as_ptr().cast::<T::Vector<S>>().read_unaligned() }
+}
+
+/// Writes a vector to `at`.
+#[inline(always)]
+pub(crate) fn store<S: Simd, T: Element>(_: S, values: &mut [T], at: usize, vector: T::Vector<S>) {
+    let values = &mut values[at..][..T::lanes::<S>()];
+    // SAFETY: a vector is `lanes` numbers, without padding.
+    unsafe {
+        values
+            .as_mut_ptr()
+            .cast::<T::Vector<S>>()
+            .write_unaligned(vector)
+    }
+}
+
+/// `[a0 b0 a1 b1 ..]`, in two vectors.
+#[inline(always)]
+pub(crate) fn interleave<S: Simd, T: Element>(
+    simd: S,
+    a: T::Vector<S>,
+    b: T::Vector<S>,
+) -> [T::Vector<S>; 2] {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(vectors) = x86::interleave::<S, T>(simd, [a, b]) {
+        return vectors;
+    }
+    let lanes = T::lanes::<S>();
+    let (both, mut turns) = ([a, b], [a, b]);
+    let numbers = core::ptr::from_ref(&both).cast::<T>();
+    let to = core::ptr::from_mut(&mut turns).cast::<T>();
+    for at in 0..2 * lanes {
+        // SAFETY: two vectors are `2 * lanes` numbers.
+        unsafe { *to.add(at) = *numbers.add(at % 2 * lanes + at / 2) }
+    }
+    turns
+}
+
+/// The same with the instructions themselves: of a chain of such loops, the compiler makes moves of
+/// single numbers. Without closures, which would be compiled without the instructions.
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use core::any::Any;
+    use core::arch::x86_64::{__m256, __m512, __m512i};
+    use core::mem::transmute_copy;
+
+    use pulp::Simd;
+    use pulp::x86::{V3, V4};
+
+    use crate::element::Element;
+
+    /// Where the 32-bit words of both results come from: `b`'s words are 16 and up.
+    type Order = [[i32; 16]; 2];
+
+    const SINGLE_WORDS: Order = [
+        [0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23],
+        [8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31],
+    ];
+    const PAIRS_OF_WORDS: Order = [
+        [0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23],
+        [8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31],
+    ];
+
+    #[inline(always)]
+    pub(super) fn interleave<S: Simd, T: Element>(
+        simd: S,
+        [a, b]: [T::Vector<S>; 2],
+    ) -> Option<[T::Vector<S>; 2]> {
+        if let Some(simd) = instructions::<S, V4>(simd) {
+            let order = if size_of::<T>() == 4 {
+                SINGLE_WORDS
+            } else {
+                PAIRS_OF_WORDS
+            };
+            return Some(permute::<S, T>(simd, [a, b], order));
+        }
+        let avx = instructions::<S, V3>(simd)?.avx;
+        let [low, high]: [__m256; 2] = if size_of::<T>() == 4 {
+            let (a, b) = (cast(a), cast(b));
+            [avx._mm256_unpacklo_ps(a, b), avx._mm256_unpackhi_ps(a, b)]
+        } else {
+            let (a, b) = (cast(a), cast(b));
+            [
+                cast(avx._mm256_unpacklo_pd(a, b)),
+                cast(avx._mm256_unpackhi_pd(a, b)),
+            ]
+        };
+        // Each half of the vectors is interleaved.
+        Some([
+            cast(avx._mm256_permute2f128_ps::<0x20>(low, high)),
+            cast(avx._mm256_permute2f128_ps::<0x31>(low, high)),
+        ])
+    }
+
+    /// The 32-bit words of two vectors of 512 bits in another order.
+    #[inline(always)]
+    fn permute<S: Simd, T: Element>(
+        simd: V4,
+        [a, b]: [T::Vector<S>; 2],
+        [first, second]: Order,
+    ) -> [T::Vector<S>; 2] {
+        let (a, b): (__m512, __m512) = (cast(a), cast(b));
+        let (first, second): (__m512i, __m512i) = (cast(first), cast(second));
+        [
+            cast(simd.avx512f._mm512_permutex2var_ps(a, first, b)),
+            cast(simd.avx512f._mm512_permutex2var_ps(a, second, b)),
+        ]
+    }
+
+    /// The same instructions, if they are those of type `I`.
+    #[inline(always)]
+    fn instructions<S: Simd, I: Copy + 'static>(simd: S) -> Option<I> {
+        let simd: &dyn Any = &simd;
+        simd.downcast_ref().copied()
+    }
+
+    /// The same bits as another type.
+    ///
+    /// # Panics
+    ///
+    /// If that is of another size.
+    #[inline(always)]
+    fn cast<A: Copy, B: Copy>(a: A) -> B {
+        assert!(size_of::<A>() == size_of::<B>());
+        // SAFETY: all callers' types are vectors of numbers: any bits are valid.
+        unsafe { transmute_copy(&a) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::marker::PhantomData;
+
+    use pulp::WithSimd;
+
+    use super::*;
+    use crate::tests::archs;
+
+    struct Turns<T>(PhantomData<T>);
+
+    impl<T: Element + From<u8>> WithSimd for Turns<T> {
+        type Output = ();
+
+        fn with_simd<S: Simd>(self, simd: S) {
+            let lanes = T::lanes::<S>();
+            let numbers: Vec<T> = (0..2 * lanes).map(|i| T::from(i as u8)).collect();
+            let [a, b] = [0, lanes].map(|at| load::<S, T>(simd, &numbers, at));
+            let mut turns = vec![T::default(); 2 * lanes];
+            for (i, vector) in interleave::<S, T>(simd, a, b).into_iter().enumerate() {
+                store::<S, T>(simd, &mut turns, i * lanes, vector);
+            }
+            let expected: Vec<T> = (0..2 * lanes)
+                .map(|i| numbers[i % 2 * lanes + i / 2])
+                .collect();
+            assert_eq!(turns, expected);
+        }
+    }
+
+    #[test]
+    fn numbers_of_two_vectors_take_turns() {
+        for arch in archs() {
+            arch.dispatch(Turns::<f32>(PhantomData));
+            arch.dispatch(Turns::<f64>(PhantomData));
+        }
+    }
+}
