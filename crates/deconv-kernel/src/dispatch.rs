@@ -10,10 +10,11 @@ use crate::problem::{Axis, Problem};
 use crate::threads::Threads;
 use crate::tuning::{
     FINITE_CHECK_VALUES, MAX_COPY_GROWTH, MAX_PAIR_WEIGHTS, MAX_SCALAR_PRODUCT_CHANNELS,
-    MAX_SCATTER_PLANE, MAX_SCATTER_POSITIONS, MAX_TINY_PLANE, MIN_PAIR_CHANNELS, MIN_PAIR_LINE,
-    MIN_PLANNED_PRODUCTS, MIN_SCATTER_CHANNELS, MIN_TINY_PRODUCTS,
+    MAX_SCATTER_PLANE, MAX_SCATTER_POSITIONS, MAX_SHORT_SUM, MAX_SHORT_SUM_PRODUCTS,
+    MAX_TINY_PLANE, MIN_PAIR_CHANNELS, MIN_PAIR_LINE, MIN_PLANNED_PRODUCTS, MIN_SCATTER_CHANNELS,
+    MIN_TINY_PRODUCTS,
 };
-use crate::{direct, grad_weight as by_tiles, pass, scalar_products, scatter, wide_stride};
+use crate::{direct, grad_weight as by_tiles, lines, pass, scalar_products, scatter, wide_stride};
 
 /// See [`crate::forward`].
 pub(crate) fn forward<T: Element>(
@@ -30,12 +31,16 @@ pub(crate) fn forward<T: Element>(
     }
     let threads = Threads::worth(problem.products());
     if pays_to_scatter(problem) {
-        // It multiplies by no zero, so it takes numbers that are not finite too.
+        // It multiplies by no zero, so it takes numbers that are not finite too. Of few positions, the time is
+        // that of reading the weights.
+        let threads = Threads::worth(problem.products().max(4 * weight.len()));
         scatter::forward(arch, threads, problem, input, weight, bias)
-    } else if is_plain(problem) || !is_finite(weight) {
+    } else if is_plain(problem) && !has_short_sums(problem) || !is_finite(weight) {
         direct::forward(threads, problem, input, weight, bias)
     } else if wide_stride::suits_forward::<T>(arch, problem) {
         wide_stride::forward(arch, threads, problem, input, weight, bias)
+    } else if has_short_sums(problem) {
+        lines::forward(arch, threads, problem, input, weight, bias)
     } else {
         let pairs = pays_in_pairs(problem) && is_moderate(input) && is_moderate(weight);
         pass::forward(arch, threads, problem, input, weight, bias, pairs)
@@ -146,6 +151,16 @@ fn pays_to_scatter(problem: &Problem) -> bool {
     } else {
         is_tiny && is_sparse(problem)
     }
+}
+
+/// Whether [`lines`] is the better forward pass. [`MAX_SHORT_SUM`] has the measurements.
+fn has_short_sums(problem: &Problem) -> bool {
+    let phase = problem.axes.map(|axis| axis.kernel.div_ceil(axis.stride));
+    let channels = problem.group_c_in();
+    channels * phase[0] * phase[1] <= MAX_SHORT_SUM
+        && (channels == 1 || problem.products() <= MAX_SHORT_SUM_PRODUCTS)
+        && problem.products() > MIN_TINY_PRODUCTS
+        && !is_sparse(problem)
 }
 
 /// Whether minimal filtering is faster: on large maps between many channels, but not so many that the

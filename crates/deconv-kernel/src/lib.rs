@@ -86,8 +86,11 @@
 //!    Elsewhere, of maps smaller than a tile's two vectors, a unit takes several: the lanes are cells of
 //!    all of them, or the steps positions of all of them. An axis of one value takes its kernel's
 //!    extent as its stride, so each phase has one tap, and the pass is a product of two matrices.
-//! 9. **Threads.** The caller works too, and Rayon's threads look for the next call for 50
-//!    microseconds before they sleep (`threads.rs`). Buffers are reused (`buffer.rs`).
+//! 9. **Short sums.** Where an output value is a sum of at most 200 products, and the call is short or each
+//!    group has one input channel, a few cells are computed from beginning to end in the first-level cache,
+//!    with weights that nobody packs (`lines.rs`).
+//! 10. **Threads.** The caller works too, and Rayon's threads look for the next call for 50
+//!     microseconds before they sleep (`threads.rs`). Buffers are reused (`buffer.rs`).
 //!
 //! No matrix library is used: it would need the taps gathered to a matrix first, which is what the
 //! step list avoids.
@@ -122,7 +125,9 @@
 //! `reach` is the kernel's height over the stride) and the sums of one row of cells of at most a
 //! tile's channels. At a stride of 8 or more, it may hold as many lines of the output's gradient as
 //! the kernel has rows, and the call the input with zeros around it (at most 49 times as large, where
-//! a map is one value). For small maps, a call holds an index for each value of one channel's copies.
+//! a map is one value). For small maps, a call holds an index for each value of one channel's copies. For
+//! short sums, a thread holds the sums of four output channels and what they read, 24 KiB, or what one
+//! row of cells reads.
 //! Idle buffers of up to 32 MiB are kept for each type of numbers.
 //!
 //! # Limits
@@ -142,6 +147,7 @@
 //! | `pass.rs`, `pass/` | the forward pass and the gradient of the input, which are one computation |
 //! | `cut.rs`, `pack.rs` | how a pass is cut into parts, and the order of its weights |
 //! | `scatter.rs` | the forward pass for few positions |
+//! | `lines.rs`, `lines/` | the forward pass for short sums |
 //! | `wide_stride.rs`, `dot.rs` | both passes for large kernels at large strides |
 //! | `output.rs` | the result, which is written once |
 //! | `grad_weight.rs`, `transpose.rs` | the gradient of the weight |
@@ -166,6 +172,7 @@ mod dispatch;
 mod dot;
 mod element;
 mod grad_weight;
+mod lines;
 mod long_sum;
 mod output;
 mod pack;

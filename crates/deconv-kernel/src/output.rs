@@ -55,6 +55,15 @@ impl<'a, T: Element> Fresh<'a, T> {
         self.values.len()
     }
 
+    /// The values themselves.
+    ///
+    /// # Safety
+    ///
+    /// The caller counts as written only what it has written, and writes nothing but numbers.
+    pub(crate) unsafe fn into_values(self) -> &'a mut [MaybeUninit<T>] {
+        self.values
+    }
+
     pub(crate) fn split_at(self, at: usize) -> (Self, Self) {
         let (values, rest) = self.values.split_at_mut(at);
         (Self { values }, Self { values: rest })

@@ -35,7 +35,7 @@ mod pairs;
 use crate::class::Class;
 use crate::problem::Problem;
 
-pub(crate) use self::axis::{AxisClass, AxisPlan, Copied, Phase, TapSum};
+pub(crate) use self::axis::{AxisClass, AxisPlan, Copied, Phase, Tap, TapSum, forward_taps};
 
 /// The plan of a pass.
 pub(crate) struct Plan {

@@ -10,7 +10,7 @@ use rayon::ThreadPool;
 use crate::draw::Draw;
 use crate::threads::Threads;
 use crate::{Axis, Element, Problem};
-use crate::{direct, grad_weight, pass, scalar_products, scatter, wide_stride};
+use crate::{direct, grad_weight, lines, pass, scalar_products, scatter, wide_stride};
 
 /// Random sizes and a random crop.
 fn random_problem(draw: &mut Draw) -> Problem {
@@ -137,6 +137,8 @@ impl Case {
         }
         let got = scatter::forward(arch, threads, problem, &input, &weight, Some(&bias));
         compare("forward pass by scattering", got, output);
+        let got = lines::forward(arch, threads, problem, &input, &weight, Some(&bias));
+        compare("forward pass of short sums", got, output);
         let got = grad_weight::grad_weight(arch, threads, problem, &input, &grad_output);
         compare("gradient of the weight", got, grad_weight);
         let got = scalar_products::grad_weight(arch, threads, problem, &input, &grad_output);
@@ -375,12 +377,13 @@ fn results_are_the_same_to_the_last_bit_on_any_number_of_threads() {
         for arch in archs() {
             let results = |threads: usize| {
                 let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
-                let results: [Vec<u32>; 6] = pool(threads).install(|| {
+                let results: [Vec<u32>; 7] = pool(threads).install(|| {
                     let threads = Threads::all();
                     let (x, w, g) = (&input, &weight, &grad_output);
                     [
                         bits(pass::forward(arch, threads, &problem, x, w, None, false)),
                         bits(pass::forward(arch, threads, &problem, x, w, None, true)),
+                        bits(lines::forward(arch, threads, &problem, x, w, None)),
                         bits(pass::grad_input(arch, threads, &problem, w, g, false)),
                         bits(pass::grad_input(arch, threads, &problem, w, g, true)),
                         bits(grad_weight::grad_weight(arch, threads, &problem, x, g)),

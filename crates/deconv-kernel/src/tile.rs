@@ -78,6 +78,12 @@ impl Steps {
         }
     }
 
+    /// All steps.
+    #[inline(always)]
+    pub(crate) fn all(&self) -> &[Step] {
+        &self.steps
+    }
+
     /// Some of the steps.
     #[inline(always)]
     pub(crate) fn list(&self, range: Range<usize>) -> &[Step] {

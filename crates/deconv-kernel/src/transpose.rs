@@ -7,7 +7,7 @@ use crate::element::Element;
 use crate::problem::Problem;
 use crate::threads::Threads;
 use crate::tuning::MIN_VALUES_PER_JOB;
-use crate::vectors::{interleave, load, store};
+use crate::vectors::{as_uninit, load, store, take_turns};
 
 /// Transposes the input to `[group][block of channels][map, position][channel]`, with blocks of
 /// `block` channels; anything past a group's last channel.
@@ -92,16 +92,19 @@ impl<T: Element> Transpose<'_, T> {
                 load::<S, T>(simd, self.planes, channel * self.plane + self.position + at)
             });
             for (row, vector) in square::<S, T, N>(simd, rows).into_iter().enumerate() {
-                store::<S, T>(simd, self.to, (at + row) * self.block + first, vector);
+                store::<S, T>(
+                    simd,
+                    as_uninit(self.to),
+                    (at + row) * self.block + first,
+                    vector,
+                );
             }
         }
         count
     }
 }
 
-/// Transposes `N` vectors of `N` numbers. When the vectors of the first half take turns with those of the
-/// second, the first bit of a vector's index moves behind the bits of its numbers' indices; after all
-/// bits have moved, the two indices are exchanged.
+/// Transposes `N` vectors of `N` numbers.
 #[inline(always)]
 fn square<S: Simd, T: Element, const N: usize>(
     simd: S,
@@ -117,22 +120,4 @@ fn square<S: Simd, T: Element, const N: usize>(
         rows = take_turns::<S, T, N>(simd, rows);
     }
     rows
-}
-
-#[inline(always)]
-fn take_turns<S: Simd, T: Element, const N: usize>(
-    simd: S,
-    rows: [T::Vector<S>; N],
-) -> [T::Vector<S>; N] {
-    let mut turns = rows;
-    macro_rules! take {
-        ($($i:literal)*) => {
-            $(if $i < N / 2 {
-                let pair = interleave::<S, T>(simd, rows[$i], rows[$i + N / 2]);
-                [turns[2 * $i], turns[2 * $i + 1]] = pair;
-            })*
-        };
-    }
-    take!(0 1 2 3 4 5 6 7);
-    turns
 }

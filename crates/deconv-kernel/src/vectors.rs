@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)] // Loads and stores of checked slices; vectors as the machine's own types.
 
+use core::mem::MaybeUninit;
+
 use pulp::Simd;
 
 use crate::element::Element;
@@ -16,7 +18,12 @@ pub(crate) fn load<S: Simd, T: Element>(_: S, values: &[T], at: usize) -> T::Vec
 
 /// Writes a vector to `at`.
 #[inline(always)]
-pub(crate) fn store<S: Simd, T: Element>(_: S, values: &mut [T], at: usize, vector: T::Vector<S>) {
+pub(crate) fn store<S: Simd, T: Element>(
+    _: S,
+    values: &mut [MaybeUninit<T>],
+    at: usize,
+    vector: T::Vector<S>,
+) {
     let values = &mut values[at..][..T::lanes::<S>()];
     // SAFETY: a vector is `lanes` numbers, without padding.
     unsafe {
@@ -27,13 +34,43 @@ pub(crate) fn store<S: Simd, T: Element>(_: S, values: &mut [T], at: usize, vect
     }
 }
 
+/// Numbers as memory to write numbers to.
+#[inline(always)]
+pub(crate) fn as_uninit<T: Element>(values: &mut [T]) -> &mut [MaybeUninit<T>] {
+    // SAFETY: the same layout, and nothing but numbers is written through it.
+    unsafe { &mut *(core::ptr::from_mut(values) as *mut [MaybeUninit<T>]) }
+}
+
+/// Copies `count` values. A last vector may reach behind them.
+#[inline(always)]
+pub(crate) fn copy<S: Simd, T: Element>(simd: S, from: &[T], to: &mut [T], count: usize) {
+    let lanes = T::lanes::<S>();
+    let mut at = 0;
+    while at < count && at + lanes <= from.len().min(to.len()) {
+        store::<S, T>(simd, as_uninit(to), at, load::<S, T>(simd, from, at));
+        at += lanes;
+    }
+    if at < count {
+        to[at..count].copy_from_slice(&from[at..count]);
+    }
+}
+
+/// Writes zeros from `at` to `end`. A last vector may reach behind them.
+#[inline(always)]
+pub(crate) fn fill<S: Simd, T: Element>(simd: S, to: &mut [T], mut at: usize, end: usize) {
+    let lanes = T::lanes::<S>();
+    while at < end && at + lanes <= to.len() {
+        store::<S, T>(simd, as_uninit(to), at, T::splat(simd, T::default()));
+        at += lanes;
+    }
+    if at < end {
+        to[at..end].fill(T::default());
+    }
+}
+
 /// `[a0 b0 a1 b1 ..]`, in two vectors.
 #[inline(always)]
-pub(crate) fn interleave<S: Simd, T: Element>(
-    simd: S,
-    a: T::Vector<S>,
-    b: T::Vector<S>,
-) -> [T::Vector<S>; 2] {
+fn interleave<S: Simd, T: Element>(simd: S, a: T::Vector<S>, b: T::Vector<S>) -> [T::Vector<S>; 2] {
     #[cfg(target_arch = "x86_64")]
     if let Some(vectors) = x86::interleave::<S, T>(simd, [a, b]) {
         return vectors;
@@ -46,6 +83,29 @@ pub(crate) fn interleave<S: Simd, T: Element>(
         // SAFETY: two vectors are `2 * lanes` numbers.
         unsafe { *to.add(at) = *numbers.add(at % 2 * lanes + at / 2) }
     }
+    turns
+}
+
+/// Interleaves each vector of the first half with one of the second.
+///
+/// That moves the first bit of a vector's index behind the bits of its numbers' indices. After all bits of
+/// `N` have moved, the numbers of all `N` vectors are in turns; of as many vectors as each has numbers, this
+/// is the transpose.
+#[inline(always)]
+pub(crate) fn take_turns<S: Simd, T: Element, const N: usize>(
+    simd: S,
+    rows: [T::Vector<S>; N],
+) -> [T::Vector<S>; N] {
+    let mut turns = rows;
+    macro_rules! take {
+        ($($i:literal)*) => {
+            $(if $i < N / 2 {
+                let pair = interleave::<S, T>(simd, rows[$i], rows[$i + N / 2]);
+                [turns[2 * $i], turns[2 * $i + 1]] = pair;
+            })*
+        };
+    }
+    take!(0 1 2 3 4 5 6 7);
     turns
 }
 
@@ -160,7 +220,7 @@ mod tests {
             let [a, b] = [0, lanes].map(|at| load::<S, T>(simd, &numbers, at));
             let mut turns = vec![T::default(); 2 * lanes];
             for (i, vector) in interleave::<S, T>(simd, a, b).into_iter().enumerate() {
-                store::<S, T>(simd, &mut turns, i * lanes, vector);
+                store::<S, T>(simd, as_uninit(&mut turns), i * lanes, vector);
             }
             let expected: Vec<T> = (0..2 * lanes)
                 .map(|i| numbers[i % 2 * lanes + i / 2])

@@ -124,10 +124,10 @@ impl TapSum {
 
 /// A tap of the kernel, and the place of the source that it meets.
 #[derive(Clone, Copy)]
-pub(super) struct Tap {
-    pub(super) tap: usize,
+pub(crate) struct Tap {
+    pub(crate) tap: usize,
     pub(super) plane: usize,
-    pub(super) shift: isize,
+    pub(crate) shift: isize,
 }
 
 /// A weight, and the place of a copy that it meets.
@@ -257,7 +257,7 @@ fn full_map_places(axis: &Axis) -> impl Iterator<Item = (usize, usize)> + '_ {
 }
 
 /// The taps that reach one phase of the output.
-fn forward_taps(axis: &Axis, phase: usize) -> Vec<Tap> {
+pub(crate) fn forward_taps(axis: &Axis, phase: usize) -> Vec<Tap> {
     let (place, stride) = ((phase + axis.crop_begin) as isize, axis.stride as isize);
     let mut taps = Vec::new();
     for (tap, at) in full_map_places(axis) {

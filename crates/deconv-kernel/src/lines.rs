@@ -1,0 +1,418 @@
+//! The forward pass for short sums: few input channels and taps, or few products in all.
+//!
+//! A [pass](crate::pass) packs the weights, and its sums go through the second-level cache. Where an output
+//! value is a sum of few products, that costs more than the products. Here some cells are computed from
+//! beginning to end before the next: what they read is copied to lines that end in zeros (a few channels of
+//! a kernel without overlap are read in place), every tap is a constant offset in them, the weights are read
+//! where they are, and the sums of all phases stay in the first-level cache until they are interleaved:
+//!
+//! ```text
+//! for each map and group, some cells:
+//!     copy the lines that they read
+//!     for up to four output channels:
+//!         for each phase:
+//!             sums = bias
+//!             for each input channel and tap of the phase:  sums += weight * line[cell + offset]
+//!         write the lines of the output
+//! ```
+
+#![allow(unsafe_code)] // The output's values, all of which `Unit` writes.
+
+mod read;
+mod sums;
+
+use core::mem::MaybeUninit;
+use core::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::buffer::Buffer;
+use crate::cut::even_part;
+use crate::element::Element;
+use crate::output::Fresh;
+use crate::plan::{Tap, forward_taps};
+use crate::problem::{Axis, Problem};
+use crate::threads::Threads;
+use crate::tile::{Registers, Step, Steps};
+use crate::tuning::{L1_VALUES_BYTES, L2_SHARE_BYTES, MAX_UNCOPIED_CHANNELS, UNITS_PER_THREAD};
+
+use self::sums::{MAX_VECTORS, Operands, write};
+
+/// The most output channels whose sums are there at once.
+const MAX_TARGETS: usize = 4;
+
+/// One axis.
+struct Line {
+    /// The taps that reach each phase of the output.
+    phases: Vec<Vec<Tap>>,
+    /// The lowest shift of a tap, and how many more there are up to the highest.
+    low: isize,
+    reach: usize,
+    /// Cells of the longest phase.
+    cells: usize,
+}
+
+impl Line {
+    fn new(axis: &Axis) -> Self {
+        let phases: Vec<Vec<Tap>> = (0..axis.stride.min(axis.output))
+            .map(|phase| forward_taps(axis, phase))
+            .collect();
+        let shifts = || phases.iter().flatten().map(|tap| tap.shift);
+        let (low, high) = (shifts().min().unwrap_or(0), shifts().max().unwrap_or(0));
+        Self {
+            low,
+            reach: (high - low) as usize,
+            cells: axis.output.div_ceil(axis.stride),
+            phases,
+        }
+    }
+
+    /// Whether the taps read the input's values and nothing beside them.
+    fn reads_all_of(&self, axis: &Axis) -> bool {
+        self.low == 0 && self.reach == 0 && self.cells == axis.input
+    }
+}
+
+/// The operands, and how they are cut.
+struct Lines<'a, T> {
+    problem: &'a Problem,
+    input: &'a [T],
+    weight: &'a [T],
+    bias: Option<&'a [T]>,
+    axes: [Line; 2],
+    /// A step for each input channel and tap of a phase, `[phase_h][phase_w]`.
+    phases: Vec<Steps>,
+    /// Rows and columns of cells that are computed at once.
+    rows: usize,
+    columns: usize,
+    /// From a line of what is read to the next, from a channel to the next.
+    line_stride: usize,
+    channel_stride: usize,
+    /// Whether the input is read in place.
+    in_place: bool,
+    /// From the sums of a phase to the next.
+    phase_stride: usize,
+    /// Output channels whose sums are there at once.
+    targets: usize,
+}
+
+/// The transposed convolution.
+pub(crate) fn forward<T: Element>(
+    arch: Arch,
+    threads: Threads,
+    problem: &Problem,
+    input: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+) -> Vec<T> {
+    let lanes = Registers::of::<T>(arch).lanes;
+    let problem = &as_one_line(problem);
+    let lines = Lines::new(problem, lanes, input, weight, bias);
+    // A part is some output channels of a map and group.
+    let blocks = threads
+        .count()
+        .div_ceil((problem.batch * problem.groups).max(1));
+    let channels = problem.group_c_out().div_ceil(blocks);
+    let blocks = problem.group_c_out().div_ceil(channels);
+    let parts = problem.batch * problem.groups * blocks;
+    let at_once = parts
+        .div_ceil(2 * UNITS_PER_THREAD * threads.count())
+        .max(1);
+    let plane = problem.output_plane();
+    Fresh::build(problem.batch * problem.c_out * plane, |target| {
+        let written = AtomicUsize::new(0);
+        let mut units = Vec::new();
+        let mut rest = target;
+        for first in (0..parts).step_by(at_once) {
+            let parts = first..parts.min(first + at_once);
+            let parts = parts.map(|part| Part {
+                map_and_group: part / blocks,
+                first: part % blocks * channels,
+                channels: channels.min(problem.group_c_out() - part % blocks * channels),
+            });
+            let parts: Vec<Part> = parts.collect();
+            let planes: usize = parts.iter().map(|part| part.channels).sum();
+            let (target, after) = rest.split_at(planes * plane);
+            units.push((parts, target));
+            rest = after;
+        }
+        threads.each_with(
+            units.into_iter(),
+            Scratch::default,
+            |scratch, (parts, target)| {
+                let values = target.len();
+                arch.dispatch(Unit {
+                    lines: &lines,
+                    parts,
+                    // SAFETY: each line of each plane of the parts is written, and counted after that.
+                    target: unsafe { target.into_values() },
+                    scratch,
+                });
+                written.fetch_add(values, Ordering::Relaxed);
+            },
+        );
+        written.into_inner()
+    })
+}
+
+/// Where every input value is multiplied and stays in its place, a map is one line.
+fn as_one_line(problem: &Problem) -> Problem {
+    let stays = |axis: &Axis| axis.kernel == 1 && axis.stride == 1 && axis.input == axis.output;
+    if !problem.axes.iter().all(stays) {
+        return *problem;
+    }
+    let [height, width] = problem.axes;
+    let line = Axis {
+        input: problem.input_plane(),
+        output: problem.input_plane(),
+        ..width
+    };
+    let one = Axis {
+        input: 1,
+        output: 1,
+        ..height
+    };
+    Problem {
+        axes: [one, line],
+        ..*problem
+    }
+}
+
+/// Some output channels of a map and group.
+struct Part {
+    map_and_group: usize,
+    /// The first of them, in the group.
+    first: usize,
+    channels: usize,
+}
+
+impl<'a, T: Element> Lines<'a, T> {
+    fn new(
+        problem: &'a Problem,
+        lanes: usize,
+        input: &'a [T],
+        weight: &'a [T],
+        bias: Option<&'a [T]>,
+    ) -> Self {
+        let axes = problem.axes.each_ref().map(Line::new);
+        let [height, width] = &axes;
+        let channels = problem.group_c_in();
+        // What a column of a row of cells takes of the cache.
+        let phases = problem.axes[0].stride * problem.axes[1].stride;
+        let targets = even_part(problem.group_c_out(), MAX_TARGETS);
+        let values = targets * phases + channels;
+        let most = L1_VALUES_BYTES / size_of::<T>() / values;
+        let cells = width.cells.max(1);
+        let columns = if cells <= most {
+            cells
+        } else {
+            (most / (2 * lanes)).max(1) * 2 * lanes
+        };
+        let line_stride = columns + width.reach;
+        // Rows that share most of what they read, if that is not too much.
+        let share = L2_SHARE_BYTES / size_of::<T>() / (line_stride * channels);
+        let rows = (1 + 2 * height.reach).min(share.saturating_sub(height.reach));
+        let rows = rows.max(most / line_stride).clamp(1, height.cells.max(1));
+        let plane = size_of::<T>() * problem.input_plane();
+        let in_place = (channels <= MAX_UNCOPIED_CHANNELS
+            || channels <= 8 * MAX_UNCOPIED_CHANNELS && !plane.is_multiple_of(512))
+            && columns == cells
+            && problem
+                .axes
+                .iter()
+                .zip(&axes)
+                .all(|(axis, line)| line.reads_all_of(axis));
+        let channel_stride = if in_place {
+            problem.input_plane()
+        } else {
+            (rows + height.reach) * line_stride
+        };
+        let mut steps = Vec::with_capacity(phases);
+        for y in &height.phases {
+            for x in &width.phases {
+                let mut list = Vec::with_capacity(channels * y.len() * x.len());
+                for channel in 0..channels {
+                    for a in y {
+                        for b in x {
+                            list.push(Step {
+                                source: channel * channel_stride
+                                    + (a.shift - height.low) as usize * line_stride
+                                    + (b.shift - width.low) as usize,
+                                weight: channel * problem.taps()
+                                    + a.tap * problem.axes[1].kernel
+                                    + b.tap,
+                            });
+                        }
+                    }
+                }
+                steps.push(Steps::new(list));
+            }
+        }
+        Self {
+            problem,
+            input,
+            weight,
+            bias,
+            phases: steps,
+            rows,
+            columns,
+            line_stride,
+            channel_stride,
+            in_place,
+            targets,
+            phase_stride: (rows * line_stride).next_multiple_of(lanes) + MAX_VECTORS / 2 * lanes,
+            axes,
+        }
+    }
+}
+
+/// Some parts, one behind the other.
+struct Unit<'a, 't, T: Element> {
+    lines: &'a Lines<'a, T>,
+    parts: Vec<Part>,
+    target: &'t mut [MaybeUninit<T>],
+    scratch: &'a mut Scratch<T>,
+}
+
+/// What a thread reuses from unit to unit.
+struct Scratch<T: Element> {
+    copies: Buffer<T>,
+    sums: Buffer<T>,
+}
+
+impl<T: Element> Default for Scratch<T> {
+    fn default() -> Self {
+        Self {
+            copies: Buffer::default(),
+            sums: Buffer::default(),
+        }
+    }
+}
+
+impl<T: Element> WithSimd for Unit<'_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self {
+            lines,
+            parts,
+            target,
+            scratch,
+        } = self;
+        let (problem, lanes) = (lines.problem, T::lanes::<S>());
+        let channels = problem.group_c_in();
+        // Vectors reach behind the last values.
+        let length = channels * lines.channel_stride + MAX_VECTORS * lanes;
+        if scratch.copies.len() < length {
+            scratch.copies = Buffer::new(length);
+        }
+        let length = lines.targets * lines.phases.len() * lines.phase_stride + MAX_VECTORS * lanes;
+        if scratch.sums.len() < length {
+            scratch.sums = Buffer::new(length);
+        }
+        let plane = problem.output_plane();
+        let mut planes = target;
+        for part in parts {
+            let group = part.map_and_group % problem.groups;
+            let first = group * problem.group_c_out() + part.first;
+            let input = &lines.input[part.map_and_group * channels * problem.input_plane()..];
+            let (target, after) = planes.split_at_mut(part.channels * plane);
+            planes = after;
+            for cells in lines.blocks() {
+                let values = lines.read(simd, input, &cells, &mut scratch.copies);
+                let sums = &mut scratch.sums;
+                for (i, target) in target.chunks_mut(lines.targets * plane).enumerate() {
+                    let o = first + i * lines.targets;
+                    match target.len() / plane {
+                        4 => lines.compute::<S, 4>(simd, o, values, &cells, sums, target),
+                        3 => lines.compute::<S, 3>(simd, o, values, &cells, sums, target),
+                        2 => lines.compute::<S, 2>(simd, o, values, &cells, sums, target),
+                        _ => lines.compute::<S, 1>(simd, o, values, &cells, sums, target),
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<T: Element> Lines<'_, T> {
+    /// All cells, in the order of the output's lines.
+    #[inline(always)]
+    fn blocks(&self) -> impl Iterator<Item = Cells> {
+        let [height, width] = [self.axes[0].cells, self.axes[1].cells];
+        (0..height).step_by(self.rows).flat_map(move |row| {
+            (0..width).step_by(self.columns).map(move |column| Cells {
+                rows: row..height.min(row + self.rows),
+                columns: column..width.min(column + self.columns),
+            })
+        })
+    }
+
+    /// Computes some rows of cells of `N` output channels.
+    #[inline(always)]
+    fn compute<S: Simd, const N: usize>(
+        &self,
+        simd: S,
+        o: usize,
+        values: &[T],
+        cells: &Cells,
+        sums: &mut [T],
+        target: &mut [MaybeUninit<T>],
+    ) {
+        let problem = self.problem;
+        let kernel_stride = problem.group_c_in() * problem.taps();
+        let channel_stride = self.phases.len() * self.phase_stride;
+        let biases: [T; N] =
+            core::array::from_fn(|i| self.bias.map_or(T::default(), |bias| bias[o + i]));
+        // Up to the last cell of the last row.
+        let count = (cells.rows.len() - 1) * self.line_stride + cells.columns.len();
+        let [y, x] = &problem.axes;
+        let phases = x.stride.min(x.output);
+        let is_empty = |line: usize| {
+            let first = line % y.stride * phases;
+            self.phases[first..first + phases]
+                .iter()
+                .all(|steps| steps.all().is_empty())
+        };
+        for (phase, steps) in self.phases.iter().enumerate() {
+            if is_empty(phase / phases) {
+                continue;
+            }
+            let operands = Operands {
+                steps,
+                values,
+                weights: &self.weight[o * kernel_stride..],
+                kernel_stride,
+                biases,
+            };
+            let sums = &mut sums[phase * self.phase_stride..];
+            operands.add_up(simd, count, sums, channel_stride);
+        }
+        let (first, end) = (cells.columns.start * x.stride, cells.columns.end * x.stride);
+        let length = end.min(x.output) - first;
+        let whole_lines = self.columns == self.axes[1].cells;
+        let planes = target.chunks_exact_mut(problem.output_plane());
+        for ((target, sums), bias) in planes.zip(sums.chunks(channel_stride)).zip(biases) {
+            for line in cells.rows.start * y.stride..y.output.min(cells.rows.end * y.stride) {
+                let (cell, phase) = (line / y.stride - cells.rows.start, line % y.stride);
+                let at = phase * phases * self.phase_stride + cell * self.line_stride;
+                let target = &mut target[line * x.output + first..];
+                if is_empty(line) {
+                    target[..length].fill(MaybeUninit::new(bias));
+                    continue;
+                }
+                let space = if whole_lines { target.len() } else { length };
+                let target = &mut target[..space];
+                write(simd, &sums[at..], self.phase_stride, phases, target, length);
+            }
+        }
+    }
+}
+
+/// Cells whose sums are there at once.
+struct Cells {
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
