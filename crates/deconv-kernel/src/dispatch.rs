@@ -85,15 +85,19 @@ pub(crate) fn grad_weight<T: Element>(
         grad_output.len(),
     );
     let threads = Threads::worth(problem.products());
-    let scalar_products = problem.group_c_in() <= MAX_SCALAR_PRODUCT_CHANNELS;
-    // Scalar products pad both operands with zeros, the tiles only the output's gradient.
-    let finite = is_finite(input) && (!scalar_products || is_finite(grad_output));
-    if is_plain(problem) || !finite {
-        direct::grad_weight(threads, problem, input, grad_output)
-    } else if scalar_products {
-        scalar_products::grad_weight(arch, threads, problem, input, grad_output)
+    let by_plain_loops = || direct::grad_weight(threads, problem, input, grad_output);
+    if is_plain(problem) {
+        by_plain_loops()
+    } else if problem.group_c_in() <= MAX_SCALAR_PRODUCT_CHANNELS {
+        // Both operands are padded with zeros; by tiles, only the output's gradient.
+        if is_finite(input) && is_finite(grad_output) {
+            scalar_products::grad_weight(arch, threads, problem, input, grad_output)
+        } else {
+            by_plain_loops()
+        }
     } else {
         by_tiles::grad_weight(arch, threads, problem, input, grad_output)
+            .unwrap_or_else(by_plain_loops)
     }
 }
 

@@ -28,10 +28,10 @@ use crate::plan::{Choices, Plan};
 use crate::problem::Problem;
 use crate::threads::Threads;
 use crate::tile::{Registers, Step, Steps, Tile, VECTORS};
-use crate::transpose::transpose;
+use crate::transpose::{reorder, transpose};
 use crate::tuning::{
     L2_SHARE_BYTES, MAX_L2_SHARES, MAX_SMALL_COPIES, MAX_TILE_STEPS, MIN_TILE_STEPS,
-    MIN_VALUES_PER_JOB, UNITS_PER_THREAD,
+    UNITS_PER_THREAD,
 };
 
 /// The operands, and how they are cut.
@@ -125,14 +125,15 @@ impl Cut {
     }
 }
 
-/// Computes the gradient of the weight, `[c_out, c_in / groups, k_h, k_w]`.
+/// Computes the gradient of the weight, `[c_out, c_in / groups, k_h, k_w]`; nothing, if a value of the input
+/// is infinite or NaN.
 pub(crate) fn grad_weight<T: Element>(
     arch: Arch,
     threads: Threads,
     problem: &Problem,
     input: &[T],
     grad_output: &[T],
-) -> Vec<T> {
+) -> Option<Vec<T>> {
     let plan = Plan::grad_input(problem, Choices::default());
     let cut = Cut::new::<T>(&plan, Registers::of::<T>(arch));
     let classes = plan.classes();
@@ -143,7 +144,7 @@ pub(crate) fn grad_weight<T: Element>(
         plan: &plan,
         class,
         cut,
-        input: transpose(arch, threads, problem, cut.block, input),
+        input: transpose(arch, threads, problem, cut.block, input)?,
         grad_output,
         steps: steps(&plan, cut),
         small: (cut.maps > 1).then(|| SmallCopy::new(&plan)),
@@ -171,7 +172,13 @@ pub(crate) fn grad_weight<T: Element>(
         }
     }
     threads.each(jobs.into_iter(), |job| arch.dispatch(job));
-    reorder(threads, problem, class, padded, &sums)
+    Some(reorder(
+        arch,
+        threads,
+        problem,
+        &places(class, padded),
+        &sums,
+    ))
 }
 
 /// A step for each position of a band.
@@ -190,35 +197,14 @@ fn steps(plan: &Plan, cut: Cut) -> Steps {
     Steps::new(steps)
 }
 
-/// From `[o, class's tap][c]` with `padded` channels to `[o][c][tap]`.
-fn reorder<T: Element>(
-    threads: Threads,
-    problem: &Problem,
-    class: &Class,
-    padded: usize,
-    sums: &[T],
-) -> Vec<T> {
-    let taps = problem.taps();
-    let channel = problem.group_c_in() * taps;
-    let mut places = vec![0; taps];
-    for (place, weight) in class.phases[0].taps.iter().enumerate() {
+/// Where the sums of each tap of the kernel begin.
+fn places(class: &Class, padded: usize) -> Vec<usize> {
+    let taps = &class.phases[0].taps;
+    let mut places = vec![0; taps.len()];
+    for (place, weight) in taps.iter().enumerate() {
         places[weight.taps()[0]] = place * padded;
     }
-    let mut grad = vec![T::default(); problem.c_out * channel];
-    let at_once = 1 + MIN_VALUES_PER_JOB / channel;
-    let jobs = grad.chunks_mut(at_once * channel);
-    let jobs = jobs.zip(sums.chunks(at_once * taps * padded));
-    threads.each(jobs, |(grad, sums)| {
-        let channels = grad.chunks_mut(channel).zip(sums.chunks(taps * padded));
-        for (grad, sums) in channels {
-            for (c, grad) in grad.chunks_exact_mut(taps).enumerate() {
-                for (grad, place) in grad.iter_mut().zip(&places) {
-                    *grad = sums[place + c];
-                }
-            }
-        }
-    });
-    grad
+    places
 }
 
 /// The sums of some rows of a group.

@@ -1,4 +1,7 @@
-//! The input with its channels side by side, as the lanes of the weight's gradient.
+//! The input with its channels side by side, as the lanes of the weight's gradient; and the way back, from
+//! sums with the channels side by side to the gradient.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -10,14 +13,14 @@ use crate::tuning::MIN_VALUES_PER_JOB;
 use crate::vectors::{as_uninit, load, store, take_turns};
 
 /// Transposes the input to `[group][block of channels][map, position][channel]`, with blocks of
-/// `block` channels; anything past a group's last channel.
+/// `block` channels; anything past a group's last channel. Nothing, if a value is infinite or NaN.
 pub(crate) fn transpose<T: Element>(
     arch: Arch,
     threads: Threads,
     problem: &Problem,
     block: usize,
     input: &[T],
-) -> Buffer<T> {
+) -> Option<Buffer<T>> {
     let (plane, c_in) = (problem.input_plane(), problem.group_c_in());
     let blocks = c_in.div_ceil(block);
     let mut transposed = Buffer::new(problem.groups * blocks * problem.batch * plane * block);
@@ -38,8 +41,11 @@ pub(crate) fn transpose<T: Element>(
             });
         }
     }
-    threads.each(jobs.into_iter(), |job| arch.dispatch(job));
-    transposed
+    let finite = AtomicBool::new(true);
+    threads.each(jobs.into_iter(), |job| {
+        finite.fetch_and(arch.dispatch(job), Ordering::Relaxed);
+    });
+    finite.into_inner().then_some(transposed)
 }
 
 /// Writes some planes position by position.
@@ -57,50 +63,157 @@ struct Transpose<'a, T> {
 }
 
 impl<T: Element> WithSimd for Transpose<'_, T> {
-    type Output = ();
+    /// Whether all values are finite.
+    type Output = bool;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
+    fn with_simd<S: Simd>(mut self, simd: S) -> bool {
         let positions = self.to.len() / self.block;
         let lanes = T::lanes::<S>();
+        let mut finite = true;
         for first in (0..self.channels).step_by(lanes) {
-            let squares = match lanes {
+            let (squares, are_finite) = match lanes {
                 16 => self.squares::<S, 16>(simd, first),
                 8 => self.squares::<S, 8>(simd, first),
                 4 => self.squares::<S, 4>(simd, first),
-                _ => 0,
+                _ => (0, true),
             };
+            finite &= are_finite;
             for channel in first..self.channels.min(first + lanes) {
                 let from = &self.planes[channel * self.plane + self.position..][..positions];
                 for (at, from) in from.iter().enumerate().skip(squares * lanes) {
+                    finite &= from.finite();
                     self.to[at * self.block + channel] = *from;
+                }
+            }
+        }
+        finite
+    }
+}
+
+impl<T: Element> Transpose<'_, T> {
+    /// Transposes `N` channels, `N` positions at a time. Lanes past the last channel take its values.
+    /// Returns how many times, and whether all values are finite.
+    #[inline(always)]
+    fn squares<S: Simd, const N: usize>(&mut self, simd: S, first: usize) -> (usize, bool) {
+        let count = self.to.len() / self.block / N;
+        let zero = T::splat(simd, T::default());
+        // Zero, or NaN after a value that is not finite.
+        let mut zeros = zero;
+        for at in (0..count).map(|i| i * N) {
+            let rows: [T::Vector<S>; N] = core::array::from_fn(|row| {
+                let channel = (first + row).min(self.channels - 1);
+                let from = channel * self.plane + self.position + at;
+                load::<S, T>(simd, self.planes, from)
+            });
+            for row in rows {
+                zeros = T::mul_add(simd, row, zero, zeros);
+            }
+            for (row, vector) in square::<S, T, N>(simd, rows).into_iter().enumerate() {
+                let to = (at + row) * self.block + first;
+                store::<S, T>(simd, as_uninit(self.to), to, vector);
+            }
+        }
+        (count, T::sum_lanes(simd, zeros).finite())
+    }
+}
+
+/// The weight's gradient `[o][c][tap]` from its sums: those of one output channel and tap begin at the tap's
+/// place, channel by channel, with whole vectors of channels.
+pub(crate) fn reorder<T: Element>(
+    arch: Arch,
+    threads: Threads,
+    problem: &Problem,
+    places: &[usize],
+    sums: &[T],
+) -> Vec<T> {
+    let kernels = problem.group_c_in() * problem.taps();
+    let mut grad = vec![T::default(); problem.c_out * kernels];
+    let at_once = 1 + MIN_VALUES_PER_JOB / kernels;
+    let sums = sums.chunks(at_once * (sums.len() / problem.c_out));
+    let jobs = grad.chunks_mut(at_once * kernels).zip(sums);
+    threads.each(jobs, |(grad, sums)| {
+        arch.dispatch(Reorder {
+            places,
+            channels: problem.group_c_in(),
+            sums,
+            grad,
+        });
+    });
+    grad
+}
+
+/// Writes the gradient of some output channels.
+struct Reorder<'a, T> {
+    /// Where the sums of each tap begin.
+    places: &'a [usize],
+    channels: usize,
+    sums: &'a [T],
+    grad: &'a mut [T],
+}
+
+impl<T: Element> WithSimd for Reorder<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (channels, places) = (self.channels, self.places);
+        let kernels = channels * places.len();
+        let stride = self.sums.len() / (self.grad.len() / kernels);
+        let outputs = self.grad.chunks_exact_mut(kernels);
+        for (grad, sums) in outputs.zip(self.sums.chunks_exact(stride)) {
+            if let [place] = places {
+                grad.copy_from_slice(&sums[*place..][..channels]);
+                continue;
+            }
+            match T::lanes::<S>() {
+                16 => kernels_of::<S, T, 16>(simd, channels, places, sums, grad),
+                8 => kernels_of::<S, T, 8>(simd, channels, places, sums, grad),
+                4 => kernels_of::<S, T, 4>(simd, channels, places, sums, grad),
+                _ => {
+                    for (c, grad) in grad.chunks_exact_mut(places.len()).enumerate() {
+                        for (grad, place) in grad.iter_mut().zip(places) {
+                            *grad = sums[place + c];
+                        }
+                    }
                 }
             }
         }
     }
 }
 
-impl<T: Element> Transpose<'_, T> {
-    /// Transposes `N` channels, `N` positions at a time. Lanes past the last channel take its values.
-    /// Returns how many times.
-    #[inline(always)]
-    fn squares<S: Simd, const N: usize>(&mut self, simd: S, first: usize) -> usize {
-        let count = self.to.len() / self.block / N;
-        for at in (0..count).map(|i| i * N) {
-            let rows = core::array::from_fn(|row| {
-                let channel = (first + row).min(self.channels - 1);
-                load::<S, T>(simd, self.planes, channel * self.plane + self.position + at)
+/// Writes the gradient of one output channel, `N` channels by `N` taps at a time. Where there are fewer taps,
+/// a vector reaches into the next channel, which is written later.
+#[inline(always)]
+fn kernels_of<S: Simd, T: Element, const N: usize>(
+    simd: S,
+    channels: usize,
+    places: &[usize],
+    sums: &[T],
+    grad: &mut [T],
+) {
+    let taps = places.len();
+    for first in (0..channels).step_by(N) {
+        for tap in (0..taps).step_by(N).rev() {
+            let rows: [T::Vector<S>; N] = core::array::from_fn(|row| {
+                let place = places[(tap + row).min(taps - 1)];
+                load::<S, T>(simd, sums, place + first)
             });
-            for (row, vector) in square::<S, T, N>(simd, rows).into_iter().enumerate() {
-                store::<S, T>(
-                    simd,
-                    as_uninit(self.to),
-                    (at + row) * self.block + first,
-                    vector,
-                );
+            let rows = square::<S, T, N>(simd, rows);
+            for (channel, vector) in (first..channels).zip(rows) {
+                let at = channel * taps + tap;
+                if at + N <= grad.len() {
+                    store::<S, T>(simd, as_uninit(grad), at, vector);
+                } else {
+                    for (grad, place) in grad[at..(channel + 1) * taps]
+                        .iter_mut()
+                        .zip(&places[tap..])
+                    {
+                        *grad = sums[place + channel];
+                    }
+                }
             }
         }
-        count
     }
 }
 
