@@ -35,7 +35,10 @@ use crate::plan::{Tap, forward_taps};
 use crate::problem::{Axis, Problem};
 use crate::threads::Threads;
 use crate::tile::{Registers, Step, Steps};
-use crate::tuning::{L1_VALUES_BYTES, L2_SHARE_BYTES, MAX_UNCOPIED_CHANNELS, UNITS_PER_THREAD};
+use crate::tuning::{
+    CACHE_SETS_BYTES, L1_VALUES_BYTES, L2_SHARE_BYTES, MAX_UNCOPIED_CHANNELS, SMALL_PAGE_BYTES,
+    UNITS_PER_THREAD,
+};
 
 use self::sums::{MAX_VECTORS, Operands, write};
 
@@ -215,8 +218,12 @@ impl<'a, T: Element> Lines<'a, T> {
         let rows = (1 + 2 * height.reach).min(share.saturating_sub(height.reach));
         let rows = rows.max(most / line_stride).clamp(1, height.cells.max(1));
         let plane = size_of::<T>() * problem.input_plane();
-        let in_place = (channels <= MAX_UNCOPIED_CHANNELS
-            || channels <= 8 * MAX_UNCOPIED_CHANNELS && !plane.is_multiple_of(512))
+        let is_fast = channels <= MAX_UNCOPIED_CHANNELS
+            || !plane.is_multiple_of(CACHE_SETS_BYTES)
+                && (channels <= 8 * MAX_UNCOPIED_CHANNELS || plane < SMALL_PAGE_BYTES);
+        // The last maps are copied after all, since vectors reach behind them.
+        let in_place = is_fast
+            && channels * plane <= L2_SHARE_BYTES
             && columns == cells
             && problem
                 .axes
