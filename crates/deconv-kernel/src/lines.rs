@@ -161,7 +161,9 @@ pub(crate) fn forward<T: Element>(
 
 /// Where every input value is multiplied and stays in its place, a map is one line.
 fn as_one_line(problem: &Problem) -> Problem {
-    let stays = |axis: &Axis| axis.kernel == 1 && axis.stride == 1 && axis.input == axis.output;
+    let stays = |axis: &Axis| {
+        axis.kernel == 1 && axis.stride == 1 && axis.crop_begin == 0 && axis.input == axis.output
+    };
     if !problem.axes.iter().all(stays) {
         return *problem;
     }

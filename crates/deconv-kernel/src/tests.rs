@@ -237,6 +237,30 @@ fn large_problems() -> [Problem; 6] {
     ]
 }
 
+/// One tap, and as many outputs as inputs, but the first value is cropped and a zero appended.
+#[test]
+fn a_kernel_of_one_tap_may_be_cropped() {
+    let axis = Axis {
+        input: 6,
+        kernel: 1,
+        stride: 1,
+        dilation: 2,
+        crop_begin: 1,
+        output: 6,
+    };
+    let problem = Problem {
+        batch: 2,
+        groups: 2,
+        c_in: 6,
+        c_out: 4,
+        axes: [axis; 2],
+    };
+    let case = Case::new(&mut Draw::new(8), problem);
+    for arch in archs() {
+        case.check::<f32>(arch, |value| value as f32);
+    }
+}
+
 /// TensorFlow's `SAME`: an output of `input * stride`, an odd crop cuts one more at the end.
 fn same(input: usize, kernel: usize, stride: usize, dilation: usize) -> Axis {
     let axis = Axis {

@@ -234,3 +234,46 @@ fn square<S: Simd, T: Element, const N: usize>(
     }
     rows
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::Axis;
+    use crate::tests::archs;
+
+    #[test]
+    fn each_value_goes_to_its_place_and_must_be_finite() {
+        let axis = |input| Axis {
+            input,
+            kernel: 1,
+            stride: 1,
+            dilation: 1,
+            crop_begin: 0,
+            output: input,
+        };
+        let problem = Problem {
+            batch: 2,
+            groups: 2,
+            c_in: 38,
+            c_out: 2,
+            axes: [axis(5), axis(7)],
+        };
+        let (plane, channels) = (problem.input_plane(), problem.group_c_in());
+        let mut input: Vec<f32> = (0..2 * 38 * plane).map(|i| i as f32).collect();
+        for arch in archs() {
+            let transposed = transpose(arch, Threads::all(), &problem, 32, &input).unwrap();
+            for (i, value) in input.iter().enumerate() {
+                let (map, channel) = (i / plane / 38, i / plane % 38);
+                let (group, channel) = (channel / channels, channel % channels);
+                let position = (group * 2 + map) * plane + i % plane;
+                assert_eq!(transposed[position * 32 + channel], *value, "{arch:?}");
+            }
+            for i in 0..input.len() {
+                let value = core::mem::replace(&mut input[i], f32::NEG_INFINITY);
+                let transposed = transpose(arch, Threads::all(), &problem, 32, &input);
+                assert!(transposed.is_none(), "value {i}, {arch:?}");
+                input[i] = value;
+            }
+        }
+    }
+}
