@@ -126,8 +126,8 @@
 //! tile's channels. At a stride of 8 or more, it may hold as many lines of the output's gradient as
 //! the kernel has rows, and the call the input with zeros around it (at most 49 times as large, where
 //! a map is one value). For small maps, a call holds an index for each value of one channel's copies. For
-//! short sums, a thread holds the sums of four output channels and what they read, 24 KiB, or what one
-//! row of cells reads, or up to 320 KiB of maps that are read in place.
+//! short sums, a thread holds the sums of four output channels and what they read: at most 320 KiB, or
+//! what 32 columns of one row of cells need, and as much again of maps that are read in place.
 //! Idle buffers of up to 32 MiB are kept for each type of numbers.
 //!
 //! # Limits

@@ -215,8 +215,8 @@ impl<'a, T: Element> Lines<'a, T> {
             (most / (2 * lanes)).max(1) * 2 * lanes
         };
         let line_stride = columns + width.reach;
-        // Rows that share most of what they read, if that is not too much.
-        let share = L2_SHARE_BYTES / size_of::<T>() / (line_stride * channels);
+        // Rows that share most of what they read, if that and their sums are not too much.
+        let share = L2_SHARE_BYTES / size_of::<T>() / (line_stride * values);
         let rows = (1 + 2 * height.reach).min(share.saturating_sub(height.reach));
         let rows = rows.max(most / line_stride).clamp(1, height.cells.max(1));
         let plane = size_of::<T>() * problem.input_plane();
@@ -285,18 +285,10 @@ struct Unit<'a, 't, T: Element> {
 }
 
 /// What a thread reuses from unit to unit.
+#[derive(Default)]
 struct Scratch<T: Element> {
     copies: Buffer<T>,
     sums: Buffer<T>,
-}
-
-impl<T: Element> Default for Scratch<T> {
-    fn default() -> Self {
-        Self {
-            copies: Buffer::default(),
-            sums: Buffer::default(),
-        }
-    }
 }
 
 impl<T: Element> WithSimd for Unit<'_, '_, T> {
