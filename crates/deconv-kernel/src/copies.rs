@@ -5,7 +5,6 @@
 
 use core::ops::Range;
 
-use crate::buffer::Buffer;
 use crate::element::Element;
 use crate::plan::{AxisPlan, Copied, Plan};
 
@@ -56,33 +55,6 @@ impl BandCopy<'_> {
                         spread(from, width.source.step, *column, to);
                     }
                 }
-            }
-        }
-    }
-
-    /// Writes all copies of a map for [minimal filtering](crate::plan). Lines of copies lie side by
-    /// side, so all rows are written at once.
-    #[inline(always)]
-    pub(crate) fn write_pairs<T: Element>(&self, map: &[T], split: &mut Split<T>, to: &mut [T]) {
-        let [height, width] = &self.plan.axes;
-        let row_stride = width.copies.len() * self.copy_stride;
-        for (row, to) in height.copies.iter().zip(to.chunks_exact_mut(row_stride)) {
-            for i in 0..self.rows {
-                let line = self.source_line(map, *row, i);
-                let next = if row.difference {
-                    self.source_line(map, row.next(height.source.step), i)
-                } else {
-                    &[]
-                };
-                split.load(i, line, next);
-            }
-            split.split_planes(self.rows);
-            for (column, to) in width
-                .copies
-                .iter()
-                .zip(to.chunks_exact_mut(self.copy_stride))
-            {
-                split.copy(*column, &mut to[..self.rows * self.line_stride]);
             }
         }
     }
@@ -171,118 +143,6 @@ impl SmallCopy {
                 }
             }
         }
-    }
-}
-
-/// Some lines of the source, or differences of lines, split into their planes.
-#[derive(Default)]
-pub(crate) struct Split<T: Element> {
-    /// `cells` values of each plane of each line.
-    lines: Buffer<T>,
-    /// The value of each plane of each line after those.
-    after: Buffer<T>,
-    /// The planes of all lines, with a zero before the first line and behind the last.
-    planes: Buffer<T>,
-    cells: usize,
-    step: usize,
-    /// From a plane to the next.
-    stride: usize,
-}
-
-impl<T: Element> Split<T> {
-    /// Space for what the copies of some lines read.
-    #[inline(always)]
-    pub(crate) fn fit(&mut self, width: &AxisPlan, lines: usize) {
-        self.cells = width.cells;
-        self.step = width.source.step;
-        self.stride = lines * self.cells + 2;
-        let line = self.cells * self.step;
-        for (buffer, length) in [
-            (&mut self.lines, lines * line),
-            (&mut self.after, lines * self.step),
-            (&mut self.planes, self.step * self.stride),
-        ] {
-            if buffer.len() < length {
-                *buffer = Buffer::new(length);
-            }
-        }
-    }
-
-    /// Line `i` is `line - next`.
-    #[inline(always)]
-    fn load(&mut self, i: usize, line: &[T], next: &[T]) {
-        let length = self.cells * self.step;
-        subtract(line, next, &mut self.lines[i * length..][..length]);
-        let [line, next] = [line, next].map(|line| line.get(length..).unwrap_or(&[]));
-        subtract(line, next, &mut self.after[i * self.step..][..self.step]);
-    }
-
-    #[inline(always)]
-    fn split_planes(&mut self, lines: usize) {
-        let values = &self.lines[..lines * self.cells * self.step];
-        let planes = self.planes.chunks_exact_mut(self.stride).take(self.step);
-        for (plane, to) in planes.enumerate() {
-            let from_the_first = Copied {
-                difference: false,
-                plane,
-                shift: -1,
-            };
-            let to = &mut to[..lines * self.cells + 2];
-            spread(values, self.step, from_the_first, to);
-        }
-    }
-
-    /// Copies a plane of all lines, or the difference of two.
-    #[inline(always)]
-    fn copy(&self, column: Copied, to: &mut [T]) {
-        let from = &self.planes[self.place(column)..][..to.len()];
-        let next = column.next(self.step);
-        if column.difference {
-            let next = &self.planes[self.place(next)..][..to.len()];
-            for ((to, from), next) in to.iter_mut().zip(from).zip(next) {
-                *to = *from - *next;
-            }
-        } else {
-            to.copy_from_slice(from);
-        }
-        // A shifted plane has a value of another line at one end of each line.
-        for (shift, end) in [(-1, 0), (1, self.cells - 1)] {
-            if column.shift == shift || column.difference && next.shift == shift {
-                for (line, to) in to.chunks_exact_mut(self.cells).enumerate() {
-                    to[end] = self.value(line, end, column);
-                    if column.difference {
-                        to[end] = to[end] - self.value(line, end, next);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Where the first value of a plane is.
-    #[inline(always)]
-    fn place(&self, at: Copied) -> usize {
-        at.plane * self.stride + (1 + at.shift) as usize
-    }
-
-    /// A value of a plane of a line; zero before the line.
-    #[inline(always)]
-    fn value(&self, line: usize, end: usize, at: Copied) -> T {
-        match end.checked_add_signed(at.shift) {
-            None => T::default(),
-            Some(cell) if cell == self.cells => self.after[line * self.step + at.plane],
-            Some(_) => self.planes[self.place(at) + line * self.cells + end],
-        }
-    }
-}
-
-/// `to = line - next`; both are zero behind their end.
-#[inline(always)]
-fn subtract<T: Element>(line: &[T], next: &[T], to: &mut [T]) {
-    let count = line.len().min(to.len());
-    to[..count].copy_from_slice(&line[..count]);
-    to[count..].fill(T::default());
-    for (to, next) in to.iter_mut().zip(next) {
-        *to = *to - *next;
     }
 }
 

@@ -9,7 +9,7 @@ use crate::threads::Threads;
 use crate::tile::{Registers, VECTORS};
 use crate::tuning::{
     CACHE_LINE_BYTES, COPY_COST, L2_SHARE_BYTES, MAX_L2_SHARES, MAX_SMALL_COPIES, MAX_TILE_STEPS,
-    MAX_VECTORS_WITH_ZEROS, MIN_TILE_STEPS, PAIR_COPIES_SHARES, UNITS_PER_THREAD,
+    MAX_VECTORS_WITH_ZEROS, MIN_TILE_STEPS, UNITS_PER_THREAD,
 };
 
 /// How a pass is cut.
@@ -17,8 +17,6 @@ pub(crate) struct Cut {
     pub(crate) registers: Registers,
     /// Target channels of a unit.
     pub(crate) targets: usize,
-    /// Target channels whose sums are there at once.
-    pub(crate) block: usize,
     /// Maps of a unit: one, or all rows of several small ones.
     pub(crate) maps: usize,
     /// Rows of cells of a unit, of each map.
@@ -83,9 +81,6 @@ impl Cut {
         plan: &Plan,
         classes: &[Class],
     ) -> Self {
-        if plan.pairs {
-            return Self::for_pairs::<T>(threads, registers, plan, classes);
-        }
         let [height, width] = &plan.axes;
         let most = |of: fn(&Class) -> usize| classes.iter().map(of).max().unwrap_or(0);
         let phases = most(|class| class.phases.len()).max(1);
@@ -169,7 +164,6 @@ impl Cut {
         Self {
             registers,
             targets,
-            block: targets,
             maps,
             band,
             depth,
@@ -177,73 +171,6 @@ impl Cut {
             line_stride: needs.line_stride,
             copy_stride,
             channel_stride: spread_over_cache::<T>(copies * copy_stride),
-        }
-    }
-
-    /// For minimal filtering. There are many copies of each channel: so a unit takes all channels of
-    /// the source at once where it can, few rows, and as many target channels as there are. Their
-    /// sums come and go, as many as a tile has rows.
-    fn for_pairs<T: Element>(
-        threads: Threads,
-        registers: Registers,
-        plan: &Plan,
-        classes: &[Class],
-    ) -> Self {
-        let [height, width] = &plan.axes;
-        let share = L2_SHARE_BYTES / size_of::<T>();
-        let most_copies = PAIR_COPIES_SHARES * share;
-        let (sources, all_targets) = (plan.source.count, plan.target.count);
-        let needs = Needs {
-            plan,
-            maps: 1,
-            line_stride: width.cells + width.reach,
-            all_phases: classes.len(),
-            lead: 0,
-        };
-        let (mut band, mut depth, mut targets) = (height.cells.max(1), sources, all_targets);
-        while band > 1 && needs.copies(band, depth) > most_copies {
-            band = band.div_ceil(2);
-        }
-        while depth > 1 && needs.copies(band, depth) > most_copies {
-            depth = even_part(sources, depth.div_ceil(2));
-        }
-        if depth < sources {
-            targets = even_part(
-                targets,
-                (share / needs.sums(band, 1).max(1)).max(registers.rows),
-            );
-        }
-
-        let all_maps = plan.problem.batch * plan.problem.groups;
-        let units = |band: usize, targets: usize| {
-            all_maps * height.cells.div_ceil(band) * all_targets.div_ceil(targets)
-        };
-        let wanted = UNITS_PER_THREAD * threads.count();
-        while units(band, targets) < wanted && (band > 1 || targets > registers.rows) {
-            let whole_vectors = band * width.cells >= 2 * VECTORS * registers.lanes;
-            if band > 1 && (whole_vectors || targets <= registers.rows) {
-                band = band.div_ceil(2);
-            } else {
-                targets = even_part(targets, targets.div_ceil(2).max(registers.rows));
-            }
-        }
-        let block = if depth == sources {
-            even_part(targets, registers.rows)
-        } else {
-            targets
-        };
-        let copy_stride = needs.copy(band);
-        Self {
-            registers,
-            targets,
-            block,
-            maps: 1,
-            band,
-            depth,
-            copies: plan.copies(),
-            line_stride: needs.line_stride,
-            copy_stride,
-            channel_stride: spread_over_cache::<T>(plan.copies() * copy_stride),
         }
     }
 

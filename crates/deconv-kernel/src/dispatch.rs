@@ -14,7 +14,9 @@ use crate::tuning::{
     MAX_TINY_PLANE, MIN_PAIR_CHANNELS, MIN_PAIR_LINE, MIN_PLANNED_PRODUCTS, MIN_SCATTER_CHANNELS,
     MIN_TINY_PRODUCTS,
 };
-use crate::{direct, grad_weight as by_tiles, lines, pass, scalar_products, scatter, wide_stride};
+use crate::{
+    direct, grad_weight as by_tiles, lines, pairs, pass, scalar_products, scatter, wide_stride,
+};
 
 /// See [`crate::forward`].
 pub(crate) fn forward<T: Element>(
@@ -35,6 +37,8 @@ pub(crate) fn forward<T: Element>(
         // that of reading the weights.
         let threads = Threads::worth(problem.products().max(4 * weight.len()));
         scatter::forward(arch, threads, problem, input, weight, bias)
+    } else if pays_in_pairs(problem) && is_moderate(input) && is_moderate(weight) {
+        pairs::forward(arch, threads, problem, input, weight, bias)
     } else if is_plain(problem) && !has_short_sums(problem) || !is_finite(weight) {
         direct::forward(threads, problem, input, weight, bias)
     } else if wide_stride::suits_forward::<T>(arch, problem) {
@@ -42,8 +46,7 @@ pub(crate) fn forward<T: Element>(
     } else if has_short_sums(problem) {
         lines::forward(arch, threads, problem, input, weight, bias)
     } else {
-        let pairs = pays_in_pairs(problem) && is_moderate(input) && is_moderate(weight);
-        pass::forward(arch, threads, problem, input, weight, bias, pairs)
+        pass::forward(arch, threads, problem, input, weight, bias)
     }
 }
 
@@ -61,13 +64,14 @@ pub(crate) fn grad_input<T: Element>(
         grad_output.len(),
     );
     let threads = Threads::worth(problem.products());
-    if is_plain(problem) || !is_finite(weight) {
+    if pays_in_pairs(problem) && is_moderate(grad_output) && is_moderate(weight) {
+        pairs::grad_input(arch, threads, problem, weight, grad_output)
+    } else if is_plain(problem) || !is_finite(weight) {
         direct::grad_input(threads, problem, weight, grad_output)
     } else if wide_stride::suits_grad_input::<T>(arch, problem) {
         wide_stride::grad_input(arch, threads, problem, weight, grad_output)
     } else {
-        let pairs = pays_in_pairs(problem) && is_moderate(grad_output) && is_moderate(weight);
-        pass::grad_input(arch, threads, problem, weight, grad_output, pairs)
+        pass::grad_input(arch, threads, problem, weight, grad_output)
     }
 }
 

@@ -1,6 +1,8 @@
 //! [`Element`]: the types of numbers that the kernels compute with, their vectors, and the kernels
 //! for each.
 
+#![allow(unsafe_code)] // Loads and stores of some lanes, which `vectors.rs` checks.
+
 use core::fmt::Debug;
 use core::ops::{Add, AddAssign, Mul, Sub};
 
@@ -59,6 +61,35 @@ mod sealed {
         fn add_vectors<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>)
         -> Self::Vector<S>;
 
+        /// `a - b`
+        fn sub_vectors<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>)
+        -> Self::Vector<S>;
+
+        /// The numbers of lanes `first..end`, zeros in the others.
+        ///
+        /// # Safety
+        ///
+        /// Those numbers can be read, where lane 0 is at `from`.
+        unsafe fn load_lanes<S: Simd>(
+            simd: S,
+            from: *const Self,
+            first: usize,
+            end: usize,
+        ) -> Self::Vector<S>;
+
+        /// Writes the numbers of lanes `first..end`.
+        ///
+        /// # Safety
+        ///
+        /// Those places can be written, where lane 0 is at `to`.
+        unsafe fn store_lanes<S: Simd>(
+            simd: S,
+            to: *mut Self,
+            first: usize,
+            end: usize,
+            vector: Self::Vector<S>,
+        );
+
         /// The sum of a vector's numbers.
         fn sum_lanes<S: Simd>(simd: S, vector: Self::Vector<S>) -> Self;
 
@@ -114,7 +145,10 @@ mod sealed {
 }
 
 macro_rules! number {
-    ($type:ty, $vector:ident, $splat:ident, $add:ident, $sum:ident, $mul_add:ident, $moderate:literal) => {
+    (
+        $type:ty, $vector:ident, $splat:ident, $add:ident, $sub:ident, $between:ident as $lane:ty,
+        $load:ident, $store:ident, $sum:ident, $mul_add:ident, $moderate:literal
+    ) => {
         impl Number for $type {
             type Vector<S: pulp::Simd> = S::$vector;
 
@@ -126,6 +160,37 @@ macro_rules! number {
             #[inline(always)]
             fn add_vectors<S: pulp::Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
                 simd.$add(a, b)
+            }
+
+            #[inline(always)]
+            fn sub_vectors<S: pulp::Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$sub(a, b)
+            }
+
+            #[inline(always)]
+            unsafe fn load_lanes<S: pulp::Simd>(
+                simd: S,
+                from: *const Self,
+                first: usize,
+                end: usize,
+            ) -> S::$vector {
+                // Without pulp's own functions for a range, which it calls through pointers.
+                let lanes = simd.$between(first as $lane, end as $lane).mask().into();
+                // SAFETY: as the caller promises.
+                unsafe { simd.$load(lanes, from) }
+            }
+
+            #[inline(always)]
+            unsafe fn store_lanes<S: pulp::Simd>(
+                simd: S,
+                to: *mut Self,
+                first: usize,
+                end: usize,
+                vector: S::$vector,
+            ) {
+                let lanes = simd.$between(first as $lane, end as $lane).mask().into();
+                // SAFETY: as the caller promises.
+                unsafe { simd.$store(lanes, to, vector) }
             }
 
             #[inline(always)]
@@ -197,6 +262,10 @@ number!(
     f32s,
     splat_f32s,
     add_f32s,
+    sub_f32s,
+    mask_between_m32s as u32,
+    mask_load_ptr_f32s,
+    mask_store_ptr_f32s,
     reduce_sum_f32s,
     mul_add_e_f32s,
     1e14
@@ -206,6 +275,10 @@ number!(
     f64s,
     splat_f64s,
     add_f64s,
+    sub_f64s,
+    mask_between_m64s as u64,
+    mask_load_ptr_f64s,
+    mask_store_ptr_f64s,
     reduce_sum_f64s,
     mul_add_e_f64s,
     1e115

@@ -9,7 +9,9 @@
 
 #![allow(unsafe_code)] // `set_len` on a vector whose values were all written; `madvise`.
 
+use core::marker::PhantomData;
 use core::mem::MaybeUninit;
+use core::ops::Range;
 
 use crate::element::Element;
 
@@ -22,6 +24,32 @@ impl<T> Default for Fresh<'_, T> {
     /// No values.
     fn default() -> Self {
         Self { values: &mut [] }
+    }
+}
+
+/// Values of a result that several threads write.
+pub(crate) struct Places<'a, T> {
+    first: *mut MaybeUninit<T>,
+    length: usize,
+    values: PhantomData<&'a mut [MaybeUninit<T>]>,
+}
+
+// SAFETY: it hands out exclusive slices of numbers, which the caller keeps apart.
+unsafe impl<T: Element> Sync for Places<'_, T> {}
+
+impl<T: Element> Places<'_, T> {
+    /// Some of the values.
+    ///
+    /// # Safety
+    ///
+    /// No two slices that are in use have a value in common, and the caller counts as written only what it
+    /// has written.
+    #[allow(clippy::mut_from_ref)]
+    #[inline(always)]
+    pub(crate) unsafe fn slice(&self, range: Range<usize>) -> &mut [MaybeUninit<T>] {
+        assert!(range.start <= range.end && range.end <= self.length);
+        // SAFETY: within the values, by the assertion; and no other slice has them, as the caller promises.
+        unsafe { core::slice::from_raw_parts_mut(self.first.add(range.start), range.len()) }
     }
 }
 
@@ -62,6 +90,15 @@ impl<'a, T: Element> Fresh<'a, T> {
     /// The caller counts as written only what it has written, and writes nothing but numbers.
     pub(crate) unsafe fn into_values(self) -> &'a mut [MaybeUninit<T>] {
         self.values
+    }
+
+    /// The values, for units that are no parts of it one after the other.
+    pub(crate) fn places(self) -> Places<'a, T> {
+        Places {
+            first: self.values.as_mut_ptr(),
+            length: self.values.len(),
+            values: PhantomData,
+        }
     }
 
     pub(crate) fn split_at(self, at: usize) -> (Self, Self) {

@@ -1,12 +1,9 @@
 //! The weights of a pass, in the order in which its tiles read them.
 
-use pulp::Arch;
-
 use crate::buffer::Buffer;
 use crate::class::Class;
 use crate::cut::{Cut, Lines};
 use crate::element::Element;
-use crate::pairs;
 use crate::plan::Plan;
 use crate::threads::Threads;
 use crate::tile::{Step, Steps};
@@ -90,16 +87,12 @@ fn steps(class: &Class, cut: &Cut, rows: usize) -> Steps {
 
 /// Packs the classes' weights as [`Packed::weights`].
 pub(crate) fn pack<T: Element>(
-    arch: Arch,
     threads: Threads,
     classes: &mut [Packed<T>],
     plan: &Plan,
     cut: &Cut,
     weight: &[T],
 ) {
-    if plan.pairs {
-        return pairs::pack(arch, threads, classes, plan, cut, weight);
-    }
     let mut jobs = Vec::new();
     for packed in classes {
         let (class, blocks, rows) = (&packed.class, packed.blocks, packed.rows);

@@ -1,150 +1,380 @@
-//! The weights of a pass with minimal filtering: sums of taps, in the order in which its tiles read
-//! them.
+//! Minimal filtering: the forward pass and the gradient of the input with fewer products.
+//!
+//! [`plan::pairs`](crate::plan) says which sums and differences of source values meet which sums of taps,
+//! its *classes*. Here a cell is two cells of an axis, four in all. Two vectors of cells are a panel; they
+//! go on from line to line and from map to map, so small maps fill them too:
+//!
+//! ```text
+//! for each panel:
+//!     for each source channel:  write its sums and differences, [copy][channel][cell]
+//!     for each block of target channels, the rows of a tile:
+//!         for each row of phases and its neighbour:
+//!             for each class:  sums = weights * copies
+//!             for each phase:  add the sums of its classes, interleave, write
+//! ```
+//!
+//! A class is then a product of two matrices that are read from beginning to end: the processor fetches
+//! both from the second-level cache ahead of time.
+
+mod source;
+mod target;
+mod weights;
+
+use core::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pulp::{Arch, Simd, WithSimd};
 
+use crate::buffer::Buffer;
 use crate::class::Class;
-use crate::cut::Cut;
 use crate::element::Element;
-use crate::pack::Packed;
-use crate::plan::{Plan, TapSum};
+use crate::output::{Fresh, Places};
+use crate::plan::{Choices, Plan};
+use crate::problem::Problem;
 use crate::threads::Threads;
+use crate::tile::{Registers, SideBySide, Step, Steps, Tile, VECTORS};
+use crate::tuning::{PAIR_COPY_BLOCKS, PAIR_TILE_STEPS};
 
-/// Packs for minimal filtering: each class has one phase, so a block of rows is the same target
-/// channels in all classes, whose weights are sums of the same taps.
-pub(crate) fn pack<T: Element>(
+use self::source::Reads;
+use self::target::RowPhases;
+use self::weights::Weights;
+
+/// A call with all that its units share.
+struct Pairs<'a, T: Element> {
+    plan: &'a Plan,
+    source: &'a [T],
+    bias: Option<&'a [T]>,
+    /// Cells of a panel.
+    panel: usize,
+    /// From a copy to the next.
+    copy_stride: usize,
+    /// What the copies read on each axis.
+    reads: [Reads; 2],
+    /// Of each class.
+    operands: Vec<Operands>,
+    /// The steps of classes, by the distances of the copies that they read.
+    steps: Vec<Steps>,
+    weights: Weights<T>,
+    rows: Vec<RowPhases>,
+}
+
+/// What a class multiplies.
+struct Operands {
+    /// Where the first copy that it reads begins.
+    copies: usize,
+    /// The index of its steps.
+    steps: usize,
+}
+
+/// A panel, and some blocks of target channels.
+struct Unit {
+    group: usize,
+    /// Its cells, among those of all maps.
+    cells: Range<usize>,
+    blocks: Range<usize>,
+}
+
+/// Some cells of a vector that are neighbours on a line.
+#[derive(Clone, Copy)]
+struct Segment {
+    /// The first cell in the vector.
+    lane: usize,
+    length: usize,
+    map: usize,
+    /// Where the first cell is.
+    y: usize,
+    x: usize,
+}
+
+/// What a thread reuses from unit to unit.
+#[derive(Default)]
+struct Scratch<T: Element> {
+    /// `[copy][channel][cell]`
+    copies: Buffer<T>,
+    /// `[class][row][cell]`
+    sums: Buffer<T>,
+}
+
+/// The transposed convolution.
+pub(crate) fn forward<T: Element>(
     arch: Arch,
     threads: Threads,
-    classes: &mut [Packed<T>],
-    plan: &Plan,
-    cut: &Cut,
+    problem: &Problem,
+    input: &[T],
     weight: &[T],
-) {
-    let Some(&Packed { blocks, rows, .. }) = classes.first() else {
-        return;
-    };
-    let units = plan.problem.groups * cut.target_blocks(plan);
-    let jobs = (0..units * blocks).map(|index| Job {
+    bias: Option<&[T]>,
+) -> Vec<T> {
+    let plan = Plan::forward(problem, Choices::in_pairs());
+    compute(arch, threads, &plan, input, weight, bias)
+}
+
+/// The gradient of the input.
+pub(crate) fn grad_input<T: Element>(
+    arch: Arch,
+    threads: Threads,
+    problem: &Problem,
+    weight: &[T],
+    grad_output: &[T],
+) -> Vec<T> {
+    let plan = Plan::grad_input(problem, Choices::in_pairs());
+    compute(arch, threads, &plan, grad_output, weight, None)
+}
+
+fn compute<T: Element>(
+    arch: Arch,
+    threads: Threads,
+    plan: &Plan,
+    source: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+) -> Vec<T> {
+    let classes = plan.classes();
+    let registers = Registers::of::<T>(arch);
+    let weights = Weights::pack(arch, threads, registers, plan, &classes, weight);
+    let panel = VECTORS * registers.lanes;
+    // Some channels are copied at once; and without the place of one more, all copies of a channel would
+    // fall on the same sets of the cache.
+    let copy_stride = (plan.source.count.next_multiple_of(8) + 1) * panel;
+    let (steps, operands) = steps(plan, &classes, weights.rows, panel, copy_stride);
+    let pairs = Pairs {
         plan,
-        cut,
-        weight,
-        blocks,
-        rows,
-        index,
-        classes: vec![],
-    });
-    let mut jobs: Vec<Job<T>> = jobs.collect();
-    for packed in classes {
-        let weights = packed.weights.chunks_exact_mut(packed.block_stride);
-        for (job, weights) in jobs.iter_mut().zip(weights) {
-            job.classes.push((&packed.class, weights));
-        }
-    }
-    threads.each(jobs.into_iter(), |job| arch.dispatch(job));
-}
-
-/// Channels whose kernels are turned at once: with 16 taps, 12 KiB of `f32`.
-const PACKED_CHANNELS: usize = 16;
-
-/// One block of rows of all classes.
-struct Job<'a, T> {
-    plan: &'a Plan,
-    cut: &'a Cut,
-    weight: &'a [T],
-    /// Blocks of rows of a unit.
-    blocks: usize,
-    /// Rows of a block.
-    rows: usize,
-    /// The index of this block among all units' blocks.
-    index: usize,
-    classes: Vec<(&'a Class, &'a mut [T])>,
-}
-
-impl<T: Element> WithSimd for Job<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        // With a constant number of rows, the compiler uses vectors.
-        match self.rows {
-            12 => self.pack::<12>(),
-            11 => self.pack::<11>(),
-            10 => self.pack::<10>(),
-            9 => self.pack::<9>(),
-            8 => self.pack::<8>(),
-            6 => self.pack::<6>(),
-            _ => self.pack::<1>(),
-        }
-    }
-}
-
-impl<T: Element> Job<'_, T> {
-    /// Packs `N` rows at a time.
-    #[inline(always)]
-    fn pack<const N: usize>(mut self) {
-        let (plan, units) = (self.plan, self.cut.target_blocks(self.plan));
-        let (unit, block) = (self.index / self.blocks, self.index % self.blocks);
-        let first_row = block * self.rows;
-        let first_target = unit % units * self.cut.targets;
-        let group = unit / units * plan.problem.group_weights();
-        let taps = plan.problem.taps();
-        // The weights of `N` target channels, `[channel][tap][row]`.
-        let mut kernels = vec![[T::default(); N]; PACKED_CHANNELS * taps];
-        for first in (0..self.rows).step_by(N) {
-            let left = |targets: usize| targets.saturating_sub(first_row + first);
-            let rows = left(self.cut.targets)
-                .min(left(plan.target.count - first_target))
-                .min(N);
-            for first_channel in (0..plan.source.count).step_by(PACKED_CHANNELS) {
-                let channels = PACKED_CHANNELS.min(plan.source.count - first_channel);
-                for (i, kernels) in kernels.chunks_exact_mut(taps).take(channels).enumerate() {
-                    for row in 0..rows {
-                        let target = first_target + first_row + first + row;
-                        let kernel = group
-                            + target * plan.target.weight_stride
-                            + (first_channel + i) * plan.source.weight_stride;
-                        for (to, tap) in kernels.iter_mut().zip(&self.weight[kernel..][..taps]) {
-                            to[row] = *tap;
-                        }
-                    }
-                }
-                for (class, packed) in &mut self.classes {
-                    let sums = &class.phases[0].taps;
-                    let step = sums.len() * self.rows;
-                    let packed = &mut packed[first_channel * step + first..];
-                    for (i, sum) in sums.iter().enumerate() {
-                        let kernels = kernels.chunks_exact(taps).take(channels);
-                        let to = packed[i * self.rows..].chunks_mut(step);
-                        sum.write::<T, N>(kernels.zip(to));
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl TapSum {
-    /// Writes the weights of some rows for some channels.
-    #[inline(always)]
-    fn write<'a, T: Element, const N: usize>(
-        &self,
-        channels: impl Iterator<Item = (&'a [[T; N]], &'a mut [T])>,
-    ) {
-        let add = |a: [T; N], b: [T; N]| core::array::from_fn(|i| a[i] + b[i]);
-        let minus = |a: [T; N]| a.map(|value| T::default() - value);
-        let channels = channels.map(|(kernels, to)| {
-            let to: &mut [T; N] = to.first_chunk_mut().expect("N rows");
-            (kernels, to)
+        source,
+        bias,
+        panel,
+        copy_stride,
+        reads: [
+            Reads::new(&plan.axes[0], false),
+            Reads::new(&plan.axes[1], true),
+        ],
+        rows: RowPhases::all(plan, &classes, weights.rows * panel),
+        steps,
+        operands,
+        weights,
+    };
+    let units = pairs.units(threads);
+    let maps = plan.problem.batch * plan.problem.groups;
+    let length = maps * plan.target.count * plan.target_plane();
+    Fresh::build(length, |target| {
+        let target = target.places();
+        let written = AtomicUsize::new(0);
+        threads.each_with(units.into_iter(), Scratch::default, |scratch, unit| {
+            let values = arch.dispatch(Compute {
+                pairs: &pairs,
+                unit,
+                target: &target,
+                scratch,
+            });
+            written.fetch_add(values, Ordering::Relaxed);
         });
-        match (self.taps(), self.negative) {
-            (&[a], false) => channels.for_each(|(k, to)| *to = k[a]),
-            (&[a], true) => channels.for_each(|(k, to)| *to = minus(k[a])),
-            (&[a, b], false) => channels.for_each(|(k, to)| *to = add(k[a], k[b])),
-            (&[a, b], true) => channels.for_each(|(k, to)| *to = minus(add(k[a], k[b]))),
-            (&[a, b, c, d], false) => {
-                channels.for_each(|(k, to)| *to = add(add(k[a], k[b]), add(k[c], k[d])));
+        written.into_inner()
+    })
+}
+
+/// The steps of classes, one list for all that read copies at the same distances; and where each class
+/// has its operands.
+fn steps(
+    plan: &Plan,
+    classes: &[Class],
+    rows: usize,
+    panel: usize,
+    copy_stride: usize,
+) -> (Vec<Steps>, Vec<Operands>) {
+    let channels = plan.source.count;
+    let mut patterns: Vec<Vec<usize>> = Vec::new();
+    let mut operands = Vec::new();
+    for class in classes {
+        let copy = class.taps[0].copy;
+        let pattern: Vec<usize> = class.taps.iter().map(|tap| tap.copy - copy).collect();
+        let index = patterns.iter().position(|other| *other == pattern);
+        operands.push(Operands {
+            copies: copy * copy_stride,
+            steps: index.unwrap_or(patterns.len()),
+        });
+        if index.is_none() {
+            patterns.push(pattern);
+        }
+    }
+    let steps_of = |pattern: &Vec<usize>| {
+        let steps =
+            (0..channels).flat_map(|channel| pattern.iter().map(move |copy| (channel, copy)));
+        let steps = steps.enumerate().map(|(i, (channel, copy))| Step {
+            source: copy * copy_stride + channel * panel,
+            weight: i * rows,
+        });
+        Steps::new(steps.collect())
+    };
+    (patterns.iter().map(steps_of).collect(), operands)
+}
+
+impl<T: Element> Pairs<'_, T> {
+    /// Cuts the target. Where there are few panels, the target channels are cut too, though each part then
+    /// copies the source anew.
+    fn units(&self, threads: Threads) -> Vec<Unit> {
+        let problem = &self.plan.problem;
+        let cells = problem.batch * self.map_cells();
+        let (panels, blocks) = (cells.div_ceil(self.panel), self.weights.blocks);
+        // The time of the thread that takes most units.
+        let time = |parts: &usize| {
+            let units = problem.groups * panels * parts;
+            units.div_ceil(threads.count()) * (blocks.div_ceil(*parts) + PAIR_COPY_BLOCKS)
+        };
+        let parts = (1..=blocks).min_by_key(time).unwrap_or(1);
+        let blocks_of_a_part = blocks.div_ceil(parts);
+        let mut units = Vec::with_capacity(problem.groups * panels * parts);
+        for group in 0..problem.groups {
+            for first in (0..cells).step_by(self.panel) {
+                for block in (0..blocks).step_by(blocks_of_a_part) {
+                    units.push(Unit {
+                        group,
+                        cells: first..cells.min(first + self.panel),
+                        blocks: block..blocks.min(block + blocks_of_a_part),
+                    });
+                }
             }
-            (taps, negative) => unreachable!("a sum of {} taps, negative {negative}", taps.len()),
+        }
+        units
+    }
+
+    /// Cells of a map.
+    fn map_cells(&self) -> usize {
+        let [height, width] = &self.plan.axes;
+        height.cells * width.cells
+    }
+
+    /// The lines that a unit's vector `index` has cells of.
+    fn segments(&self, unit: &Unit, index: usize) -> Vec<Segment> {
+        let (lanes, columns) = (self.panel / VECTORS, self.plan.axes[1].cells);
+        let first = unit.cells.start + index * lanes;
+        let end = unit.cells.end.min(first + lanes);
+        let mut segments = Vec::new();
+        let mut cell = first;
+        while cell < end {
+            let x = cell % columns;
+            let length = (columns - x).min(end - cell);
+            segments.push(Segment {
+                lane: cell - first,
+                length,
+                map: cell / self.map_cells(),
+                y: cell % self.map_cells() / columns,
+                x,
+            });
+            cell += length;
+        }
+        segments
+    }
+}
+
+/// The computation of a unit, with the machine's vector instructions. Returns the values that it has
+/// written.
+struct Compute<'a, T: Element> {
+    pairs: &'a Pairs<'a, T>,
+    unit: Unit,
+    target: &'a Places<'a, T>,
+    scratch: &'a mut Scratch<T>,
+}
+
+impl<T: Element> WithSimd for Compute<'_, T> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> usize {
+        let Self {
+            pairs,
+            unit,
+            target,
+            scratch,
+        } = self;
+        let plan = pairs.plan;
+        scratch.fit(pairs);
+        let segments: [Vec<Segment>; VECTORS] =
+            core::array::from_fn(|index| pairs.segments(&unit, index));
+        for (index, segments) in segments.iter().enumerate() {
+            let (group, copies) = (unit.group, &mut scratch.copies);
+            match plan.axes[1].source.step {
+                2 => pairs.copy::<S, 2, 8>(simd, group, index, segments, copies),
+                4 => pairs.copy::<S, 4, 4>(simd, group, index, segments, copies),
+                step => panic!("copies at a step of {step}"),
+            }
+        }
+        let mut written = 0;
+        for block in unit.blocks.clone() {
+            for rows in &pairs.rows {
+                pairs.multiply(simd, unit.group, block, rows.classes.clone(), scratch);
+                for (index, segments) in segments.iter().enumerate() {
+                    let channels = Channels {
+                        group: unit.group,
+                        block,
+                        vector: index,
+                    };
+                    let sums = &scratch.sums;
+                    written += match plan.axes[1].target.step {
+                        2 => pairs.write::<S, 2>(simd, channels, segments, rows, sums, target),
+                        4 => pairs.write::<S, 4>(simd, channels, segments, rows, sums, target),
+                        step => panic!("{step} phases"),
+                    };
+                }
+            }
+        }
+        written
+    }
+}
+
+/// Whose sums are written.
+#[derive(Clone, Copy)]
+struct Channels {
+    group: usize,
+    /// The block of target channels.
+    block: usize,
+    /// Which vector of the panel.
+    vector: usize,
+}
+
+impl<T: Element> Scratch<T> {
+    fn fit(&mut self, pairs: &Pairs<T>) {
+        for (buffer, length) in [
+            (&mut self.copies, pairs.plan.copies() * pairs.copy_stride),
+            (
+                &mut self.sums,
+                pairs.operands.len() * pairs.weights.rows * pairs.panel,
+            ),
+        ] {
+            if buffer.len() < length {
+                *buffer = Buffer::new(length);
+            }
+        }
+    }
+}
+
+impl<T: Element> Pairs<'_, T> {
+    /// Computes the sums of some classes for a block of target channels.
+    #[inline(always)]
+    fn multiply<S: Simd>(
+        &self,
+        simd: S,
+        group: usize,
+        block: usize,
+        classes: Range<usize>,
+        scratch: &mut Scratch<T>,
+    ) {
+        let rows = self.weights.rows;
+        let count = rows.min(self.plan.target.count - block * rows);
+        let starts: [usize; VECTORS] = core::array::from_fn(|vector| vector * self.panel / VECTORS);
+        let sums = scratch.sums.chunks_exact_mut(rows * self.panel);
+        for (class, sums) in classes.zip(sums) {
+            let operands = &self.operands[class];
+            let steps = &self.steps[operands.steps];
+            let end = steps.all().len();
+            for first in (0..end).step_by(PAIR_TILE_STEPS) {
+                let tile = Tile {
+                    source: &scratch.copies[operands.copies..],
+                    weights: self.weights.of(group, block, class),
+                    rows: SideBySide(count),
+                    steps,
+                    range: first..end.min(first + PAIR_TILE_STEPS),
+                    begin: first == 0,
+                };
+                tile.run(simd, &starts, sums, self.panel);
+            }
         }
     }
 }

@@ -3,9 +3,8 @@
 //! The target is cut into units that threads take: some channels by a band of rows of one map. A
 //! unit copies what it reads of the source, a block of channels at a time, to lines that end in
 //! zeros where the map does; there, every tap is a constant offset. The tile then adds the block's
-//! products to the unit's sums, one row for each channel and phase. With minimal filtering, sums of
-//! several classes are added up to phases. Finally the phases are interleaved into the target, which
-//! is written once.
+//! products to the unit's sums, one row for each channel and phase. Finally the phases are interleaved
+//! into the target, which is written once.
 //!
 //! No sum depends on how the target is cut: the order is that of the source's channels and taps, and
 //! a new partial sum begins with every chunk and after `MAX_TILE_STEPS` steps.
@@ -19,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pulp::Arch;
 
 use crate::buffer::Buffer;
-use crate::copies::{SmallCopy, Split};
+use crate::copies::SmallCopy;
 use crate::cut::{Cut, dense};
 use crate::element::Element;
 use crate::output::Fresh;
@@ -38,8 +37,8 @@ struct Pass<'a, T: Element> {
     source: &'a [T],
     bias: Option<&'a [T]>,
     classes: Vec<Packed<T>>,
-    /// The sums that make up each phase of the target; none where no tap reaches.
-    phases: Vec<Vec<PhaseIndex>>,
+    /// The sums of each phase of the target; none where no tap reaches.
+    phases: Vec<Option<PhaseIndex>>,
     /// If a unit has several small maps.
     small: Option<SmallCopy>,
     cut: Cut,
@@ -76,10 +75,7 @@ struct Place {
 #[derive(Default)]
 struct Scratch<T: Element> {
     source: Buffer<T>,
-    split: Split<T>,
     sums: Buffer<T>,
-    /// All phases of one channel, where they are made of several sums.
-    phases: Buffer<T>,
 }
 
 /// Where a unit's sums of a class are.
@@ -118,11 +114,13 @@ pub(crate) fn forward<T: Element>(
     input: &[T],
     weight: &[T],
     bias: Option<&[T]>,
-    pairs: bool,
 ) -> Vec<T> {
-    let merge_phases = problem.group_c_out() < MIN_UNMERGED_CHANNELS;
+    let choices = Choices {
+        merge_phases: problem.group_c_out() < MIN_UNMERGED_CHANNELS,
+        ..Choices::default()
+    };
     let plan = |choices| Plan::forward(&without_overlap(problem), choices);
-    let plan = choose::<T>(arch, pairs, merge_phases, plan);
+    let plan = dense::<T>(arch, choices, plan);
     compute(arch, threads, &plan, input, weight, bias)
 }
 
@@ -133,10 +131,9 @@ pub(crate) fn grad_input<T: Element>(
     problem: &Problem,
     weight: &[T],
     grad_output: &[T],
-    pairs: bool,
 ) -> Vec<T> {
     let plan = |choices| Plan::grad_input(&without_overlap(problem), choices);
-    let plan = choose::<T>(arch, pairs, false, plan);
+    let plan = dense::<T>(arch, Choices::default(), plan);
     compute(arch, threads, &plan, grad_output, weight, None)
 }
 
@@ -157,30 +154,6 @@ fn without_overlap(problem: &Problem) -> Problem {
     Problem { axes, ..*problem }
 }
 
-/// The plan in pairs, if it is asked for and there is one; or else that with the copies that cost
-/// least.
-pub(crate) fn choose<T: Element>(
-    arch: Arch,
-    pairs: bool,
-    merge_phases: bool,
-    plan: impl Fn(Choices) -> Plan,
-) -> Plan {
-    let in_pairs = pairs.then(|| {
-        plan(Choices {
-            pairs,
-            ..Choices::default()
-        })
-    });
-    let in_pairs = in_pairs.filter(Plan::reads_neighbours);
-    in_pairs.unwrap_or_else(|| {
-        let choices = Choices {
-            merge_phases,
-            ..Choices::default()
-        };
-        dense::<T>(arch, choices, plan)
-    })
-}
-
 /// Computes the target `[batch, groups * channels, height, width]`.
 fn compute<T: Element>(
     arch: Arch,
@@ -196,7 +169,7 @@ fn compute<T: Element>(
         .into_iter()
         .map(|class| Packed::new(class, plan, &cut))
         .collect();
-    pack(arch, threads, &mut classes, plan, &cut, weight);
+    pack(threads, &mut classes, plan, &cut, weight);
     let pass = Pass {
         plan,
         source,
@@ -224,14 +197,14 @@ fn compute<T: Element>(
     })
 }
 
-/// The sums that make up each phase of the target, `[step_h][step_w]`.
-fn index_phases<T: Element>(plan: &Plan, classes: &[Packed<T>]) -> Vec<Vec<PhaseIndex>> {
+/// The sums of each phase of the target, `[step_h][step_w]`.
+fn index_phases<T: Element>(plan: &Plan, classes: &[Packed<T>]) -> Vec<Option<PhaseIndex>> {
     let [height, width] = &plan.axes;
-    let mut phases = vec![vec![]; height.target.step * width.target.step];
+    let mut phases = vec![None; height.target.step * width.target.step];
     for (class, packed) in classes.iter().enumerate() {
         for (phase, members) in packed.class.phases.iter().enumerate() {
             for [y, x] in &members.phases {
-                phases[y * width.target.step + x].push(PhaseIndex { class, phase });
+                phases[y * width.target.step + x] = Some(PhaseIndex { class, phase });
             }
         }
     }

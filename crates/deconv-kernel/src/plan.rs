@@ -33,7 +33,7 @@ mod axis;
 mod pairs;
 
 use crate::class::Class;
-use crate::problem::Problem;
+use crate::problem::{Axis, Problem};
 
 pub(crate) use self::axis::{AxisClass, AxisPlan, Copied, Phase, Tap, TapSum, forward_taps};
 
@@ -44,8 +44,6 @@ pub(crate) struct Plan {
     pub(crate) target: Channels,
     /// Height and width.
     pub(crate) axes: [AxisPlan; 2],
-    /// [Minimal filtering](pairs).
-    pub(crate) pairs: bool,
 }
 
 /// The channels of the source or the target.
@@ -67,7 +65,8 @@ pub(crate) struct Choices {
     pub(crate) copy_shifts: bool,
     /// Rows too, and need no zeros between two maps.
     pub(crate) copy_row_shifts: bool,
-    /// [Minimal filtering](pairs). Rows and columns have a copy for each shift.
+    /// [Minimal filtering](pairs): rows and columns have a copy for each shift, and each class one phase
+    /// or one pair of phases.
     pub(crate) pairs: bool,
 }
 
@@ -84,7 +83,6 @@ impl Plan {
                 AxisPlan::forward(height, choices.for_height()),
                 AxisPlan::forward(width, choices),
             ],
-            pairs: choices.pairs,
         }
     }
 
@@ -101,7 +99,6 @@ impl Plan {
                 AxisPlan::grad_input(height, choices.for_height()),
                 AxisPlan::grad_input(width, choices),
             ],
-            pairs: choices.pairs,
         }
     }
 
@@ -111,21 +108,6 @@ impl Plan {
         let classes = height.classes.iter();
         let classes = classes.flat_map(|y| width.classes.iter().map(move |x| (y, x)));
         classes.map(|(y, x)| Class::new(self, y, x)).collect()
-    }
-
-    /// Whether columns read nothing beyond the neighbours of their cell, as the copies for minimal
-    /// filtering require.
-    pub(crate) fn reads_neighbours(&self) -> bool {
-        let width = &self.axes[1];
-        width.copies.iter().all(|copy| {
-            let next = copy.next(width.source.step);
-            let high = if copy.difference {
-                next.shift
-            } else {
-                copy.shift
-            };
-            copy.shift >= -1 && high <= 1
-        })
     }
 
     /// Copies of one source channel.
@@ -148,6 +130,24 @@ impl Plan {
 }
 
 impl Choices {
+    /// [Minimal filtering](pairs).
+    pub(crate) fn in_pairs() -> Self {
+        Self {
+            pairs: true,
+            ..Self::default()
+        }
+    }
+
+    /// The distance of two cells on an axis: with minimal filtering and a dilation, cells so far apart read
+    /// neighbouring values.
+    fn cell_step(self, axis: &Axis) -> usize {
+        if self.pairs && axis.stride == 1 {
+            axis.dilation
+        } else {
+            1
+        }
+    }
+
     fn for_height(self) -> Self {
         Self {
             copy_shifts: self.copy_row_shifts,

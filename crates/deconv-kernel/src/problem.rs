@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use crate::tuning::{MAX_PAIR_KERNEL, MAX_PAIR_LINE, MAX_PAIR_STRIDE};
+use crate::tuning::{MAX_PAIR_KERNEL, MAX_PAIR_STRIDE};
 
 /// The sizes of one transposed convolution.
 ///
@@ -147,13 +147,18 @@ impl Problem {
         sizes.into_iter().fold(1, usize::saturating_mul)
     }
 
-    /// Whether [minimal filtering](crate::plan) saves products, and has not too many
-    /// classes.
+    /// Whether [minimal filtering](crate::pairs) is possible: columns have neighbouring taps, every phase has a
+    /// tap, no zeros are appended, and there are not too many classes.
     pub(crate) fn can_pair(&self) -> bool {
-        let small = |axis: &Axis| axis.stride <= MAX_PAIR_STRIDE && axis.kernel <= MAX_PAIR_KERNEL;
-        let saves = |axis: &Axis| axis.kernel > axis.stride;
-        let short = self.axes[1].input <= MAX_PAIR_LINE;
-        short && self.axes.iter().all(small) && self.axes.iter().any(saves)
+        let [_, width] = &self.axes;
+        let small = |axis: &Axis| {
+            axis.stride * axis.dilation <= MAX_PAIR_STRIDE
+                && (axis.stride..=MAX_PAIR_KERNEL).contains(&axis.kernel)
+                && axis.kept().len() == axis.output
+        };
+        width.kernel > width.stride
+            && width.output >= width.stride * width.dilation
+            && self.axes.iter().all(small)
     }
 
     /// Refuses sizes that no kernel has, and a slice that has not as many values as its shape.

@@ -10,7 +10,7 @@ use rayon::ThreadPool;
 use crate::draw::Draw;
 use crate::threads::Threads;
 use crate::{Axis, Element, Problem};
-use crate::{direct, grad_weight, lines, pass, scalar_products, scatter, wide_stride};
+use crate::{direct, grad_weight, lines, pairs, pass, scalar_products, scatter, wide_stride};
 
 /// Random sizes and a random crop.
 fn random_problem(draw: &mut Draw) -> Problem {
@@ -129,11 +129,19 @@ impl Case {
             });
         };
 
-        for pairs in [false, problem.can_pair()] {
-            let got = pass::forward(arch, threads, problem, &input, &weight, Some(&bias), pairs);
-            compare("forward pass", got, output);
-            let got = pass::grad_input(arch, threads, problem, &weight, &grad_output, pairs);
-            compare("gradient of the input", got, grad_input);
+        let got = pass::forward(arch, threads, problem, &input, &weight, Some(&bias));
+        compare("forward pass", got, output);
+        let got = pass::grad_input(arch, threads, problem, &weight, &grad_output);
+        compare("gradient of the input", got, grad_input);
+        if problem.can_pair() {
+            let got = pairs::forward(arch, threads, problem, &input, &weight, Some(&bias));
+            compare("forward pass with minimal filtering", got, output);
+            let got = pairs::grad_input(arch, threads, problem, &weight, &grad_output);
+            compare(
+                "gradient of the input with minimal filtering",
+                got,
+                grad_input,
+            );
         }
         let got = scatter::forward(arch, threads, problem, &input, &weight, Some(&bias));
         compare("forward pass by scattering", got, output);
@@ -402,18 +410,21 @@ fn results_are_the_same_to_the_last_bit_on_any_number_of_threads() {
         for arch in archs() {
             let results = |threads: usize| {
                 let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
-                let results: [Vec<u32>; 7] = pool(threads).install(|| {
+                let results: Vec<Vec<u32>> = pool(threads).install(|| {
                     let threads = Threads::all();
                     let (x, w, g) = (&input, &weight, &grad_output);
-                    [
-                        bits(pass::forward(arch, threads, &problem, x, w, None, false)),
-                        bits(pass::forward(arch, threads, &problem, x, w, None, true)),
-                        bits(lines::forward(arch, threads, &problem, x, w, None)),
-                        bits(pass::grad_input(arch, threads, &problem, w, g, false)),
-                        bits(pass::grad_input(arch, threads, &problem, w, g, true)),
-                        bits(grad_weight::grad_weight(arch, threads, &problem, x, g).unwrap()),
-                        bits(scalar_products::grad_weight(arch, threads, &problem, x, g)),
-                    ]
+                    let mut results = vec![
+                        pass::forward(arch, threads, &problem, x, w, None),
+                        lines::forward(arch, threads, &problem, x, w, None),
+                        pass::grad_input(arch, threads, &problem, w, g),
+                        grad_weight::grad_weight(arch, threads, &problem, x, g).unwrap(),
+                        scalar_products::grad_weight(arch, threads, &problem, x, g),
+                    ];
+                    if problem.can_pair() {
+                        results.push(pairs::forward(arch, threads, &problem, x, w, None));
+                        results.push(pairs::grad_input(arch, threads, &problem, w, g));
+                    }
+                    results.into_iter().map(bits).collect()
                 });
                 results
             };

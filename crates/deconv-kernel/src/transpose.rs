@@ -10,7 +10,7 @@ use crate::element::Element;
 use crate::problem::Problem;
 use crate::threads::Threads;
 use crate::tuning::MIN_VALUES_PER_JOB;
-use crate::vectors::{as_uninit, load, store, take_turns};
+use crate::vectors::{as_uninit, load, square, store};
 
 /// Transposes the input to `[group][block of channels][map, position][channel]`, with blocks of
 /// `block` channels; anything past a group's last channel. Nothing, if a value is infinite or NaN.
@@ -215,24 +215,6 @@ fn kernels_of<S: Simd, T: Element, const N: usize>(
             }
         }
     }
-}
-
-/// Transposes `N` vectors of `N` numbers.
-#[inline(always)]
-fn square<S: Simd, T: Element, const N: usize>(
-    simd: S,
-    mut rows: [T::Vector<S>; N],
-) -> [T::Vector<S>; N] {
-    // A loop would move the vectors to memory.
-    rows = take_turns::<S, T, N>(simd, rows);
-    rows = take_turns::<S, T, N>(simd, rows);
-    if N >= 8 {
-        rows = take_turns::<S, T, N>(simd, rows);
-    }
-    if N >= 16 {
-        rows = take_turns::<S, T, N>(simd, rows);
-    }
-    rows
 }
 
 #[cfg(test)]

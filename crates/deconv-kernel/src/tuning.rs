@@ -54,19 +54,18 @@ pub(crate) const MAX_PAIR_WEIGHTS: usize = 1 << 16;
 /// And from lines of so many input values on; see [`MIN_PAIR_CHANNELS`].
 pub(crate) const MIN_PAIR_LINE: usize = 32;
 
-/// Minimal filtering makes up to three classes for each phase of an axis, and a copy for each shift: so
-/// it is only possible for strides up to this.
-pub(crate) const MAX_PAIR_STRIDE: usize = 4;
+/// Minimal filtering is possible for strides up to this. It interleaves 2 or 4 vectors.
+pub(crate) const MAX_PAIR_STRIDE: usize = 2;
 
 /// And for kernels up to this.
 pub(crate) const MAX_PAIR_KERNEL: usize = 9;
 
-/// And for lines up to this: a line is copied whole.
-pub(crate) const MAX_PAIR_LINE: usize = 1024;
+/// Values of one channel's line that a cell reads with minimal filtering, and copies that it makes of them:
+/// with a kernel of [`MAX_PAIR_KERNEL`], up to 12 and 14.
+pub(crate) const MAX_PAIR_READS: usize = 16;
 
-/// With minimal filtering, a thread's copies take at most this many shares: of an L2 cache of 1 MiB
-/// nearly all. With 2, half of the source channels fit, and their sums are loaded and stored again.
-pub(crate) const PAIR_COPIES_SHARES: usize = 3;
+/// Blocks of target channels that take as long as the copies of a panel. Not measured.
+pub(crate) const PAIR_COPY_BLOCKS: usize = 2;
 
 /// The most steps of a tile with minimal filtering. Its products are larger than what they add up to,
 /// so partial sums are shorter: the errors of the test `minimal_filtering_keeps_the_digits` are 0.88

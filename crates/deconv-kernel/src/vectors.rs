@@ -34,6 +34,46 @@ pub(crate) fn store<S: Simd, T: Element>(
     }
 }
 
+/// The lanes `first..end` of the vector that begins at `at`, zeros in the others. Only those lanes must lie in
+/// the slice.
+#[inline(always)]
+pub(crate) fn load_part<S: Simd, T: Element>(
+    simd: S,
+    values: &[T],
+    at: isize,
+    [first, end]: [usize; 2],
+) -> T::Vector<S> {
+    assert!(
+        first <= end
+            && end <= T::lanes::<S>()
+            && at + first as isize >= 0
+            && at + end as isize <= values.len() as isize
+    );
+    // SAFETY: the lanes are in the slice, by the assertion.
+    unsafe { T::load_lanes(simd, values.as_ptr().wrapping_offset(at), first, end) }
+}
+
+/// Writes a vector to `at`, as far as it lies in the slice.
+#[inline(always)]
+pub(crate) fn store_part<S: Simd, T: Element>(
+    simd: S,
+    values: &mut [MaybeUninit<T>],
+    at: isize,
+    vector: T::Vector<S>,
+) {
+    let lanes = T::lanes::<S>() as isize;
+    let first = (-at).clamp(0, lanes) as usize;
+    let end = (values.len() as isize - at).clamp(0, lanes) as usize;
+    let to = values.as_mut_ptr().cast::<T>().wrapping_offset(at);
+    if end - first.min(end) == lanes as usize {
+        // SAFETY: all lanes are in the slice.
+        unsafe { to.cast::<T::Vector<S>>().write_unaligned(vector) }
+    } else if first < end {
+        // SAFETY: lanes from `-at` on and before `length - at` are in the slice.
+        unsafe { T::store_lanes(simd, to, first, end, vector) }
+    }
+}
+
 /// Numbers as memory to write numbers to.
 #[inline(always)]
 pub(crate) fn as_uninit<T: Element>(values: &mut [T]) -> &mut [MaybeUninit<T>] {
@@ -109,6 +149,69 @@ pub(crate) fn take_turns<S: Simd, T: Element, const N: usize>(
     turns
 }
 
+/// `[a0 a1 ..]` and `[b0 b1 ..]` as the even and the odd numbers of both.
+#[inline(always)]
+fn deinterleave<S: Simd, T: Element>(
+    simd: S,
+    a: T::Vector<S>,
+    b: T::Vector<S>,
+) -> [T::Vector<S>; 2] {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(vectors) = x86::deinterleave::<S, T>(simd, [a, b]) {
+        return vectors;
+    }
+    let lanes = T::lanes::<S>();
+    let (both, mut apart) = ([a, b], [a, b]);
+    let numbers = core::ptr::from_ref(&both).cast::<T>();
+    let to = core::ptr::from_mut(&mut apart).cast::<T>();
+    for at in 0..2 * lanes {
+        // SAFETY: two vectors are `2 * lanes` numbers.
+        unsafe { *to.add(at) = *numbers.add(at % lanes * 2 + at / lanes) }
+    }
+    apart
+}
+
+/// Every `N`th number of `N` vectors, from each of the first `N` on. `N` is 2 or 4.
+#[inline(always)]
+pub(crate) fn take_apart<S: Simd, T: Element, const N: usize>(
+    simd: S,
+    vectors: [T::Vector<S>; N],
+) -> [T::Vector<S>; N] {
+    let mut apart = vectors;
+    if N == 2 {
+        [apart[0], apart[1]] = deinterleave::<S, T>(simd, vectors[0], vectors[1]);
+    } else {
+        assert!(N == 4, "{N} vectors");
+        let [a, b] = deinterleave::<S, T>(simd, vectors[0], vectors[1]);
+        let [c, d] = deinterleave::<S, T>(simd, vectors[2], vectors[3]);
+        [apart[0], apart[2]] = deinterleave::<S, T>(simd, a, c);
+        [apart[1], apart[3]] = deinterleave::<S, T>(simd, b, d);
+    }
+    apart
+}
+
+/// Transposes `N` vectors of `N` numbers.
+#[inline(always)]
+pub(crate) fn square<S: Simd, T: Element, const N: usize>(
+    simd: S,
+    mut rows: [T::Vector<S>; N],
+) -> [T::Vector<S>; N] {
+    // A loop would move the vectors to memory.
+    if N >= 2 {
+        rows = take_turns::<S, T, N>(simd, rows);
+    }
+    if N >= 4 {
+        rows = take_turns::<S, T, N>(simd, rows);
+    }
+    if N >= 8 {
+        rows = take_turns::<S, T, N>(simd, rows);
+    }
+    if N >= 16 {
+        rows = take_turns::<S, T, N>(simd, rows);
+    }
+    rows
+}
+
 /// The same with the instructions themselves: of a chain of such loops, the compiler makes moves of
 /// single numbers. Without closures, which would be compiled without the instructions.
 #[cfg(target_arch = "x86_64")]
@@ -132,6 +235,15 @@ mod x86 {
     const PAIRS_OF_WORDS: Order = [
         [0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23],
         [8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31],
+    ];
+
+    const EVERY_OTHER_WORD: Order = [
+        [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30],
+        [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31],
+    ];
+    const EVERY_OTHER_PAIR: Order = [
+        [0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29],
+        [2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23, 26, 27, 30, 31],
     ];
 
     #[inline(always)]
@@ -162,6 +274,40 @@ mod x86 {
         Some([
             cast(avx._mm256_permute2f128_ps::<0x20>(low, high)),
             cast(avx._mm256_permute2f128_ps::<0x31>(low, high)),
+        ])
+    }
+
+    #[inline(always)]
+    pub(super) fn deinterleave<S: Simd, T: Element>(
+        simd: S,
+        [a, b]: [T::Vector<S>; 2],
+    ) -> Option<[T::Vector<S>; 2]> {
+        if let Some(simd) = instructions::<S, V4>(simd) {
+            let order = if size_of::<T>() == 4 {
+                EVERY_OTHER_WORD
+            } else {
+                EVERY_OTHER_PAIR
+            };
+            return Some(permute::<S, T>(simd, [a, b], order));
+        }
+        let simd = instructions::<S, V3>(simd)?;
+        // The halves of both vectors, one after the other.
+        let [even, odd]: [__m256; 2] = if size_of::<T>() == 4 {
+            let (a, b) = (cast(a), cast(b));
+            [
+                simd.avx._mm256_shuffle_ps::<0x88>(a, b),
+                simd.avx._mm256_shuffle_ps::<0xdd>(a, b),
+            ]
+        } else {
+            let (a, b) = (cast(a), cast(b));
+            [
+                cast(simd.avx._mm256_unpacklo_pd(a, b)),
+                cast(simd.avx._mm256_unpackhi_pd(a, b)),
+            ]
+        };
+        Some([
+            cast(simd.avx2._mm256_permute4x64_pd::<0xd8>(cast(even))),
+            cast(simd.avx2._mm256_permute4x64_pd::<0xd8>(cast(odd))),
         ])
     }
 
@@ -226,6 +372,11 @@ mod tests {
                 .map(|i| numbers[i % 2 * lanes + i / 2])
                 .collect();
             assert_eq!(turns, expected);
+            let [a, b] = [0, lanes].map(|at| load::<S, T>(simd, &turns, at));
+            for (i, vector) in deinterleave::<S, T>(simd, a, b).into_iter().enumerate() {
+                store::<S, T>(simd, as_uninit(&mut turns), i * lanes, vector);
+            }
+            assert_eq!(turns, numbers);
         }
     }
 

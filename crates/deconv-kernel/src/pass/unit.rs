@@ -1,7 +1,5 @@
 //! The computation of a unit: copy, multiply, write.
 
-use core::ops::Range;
-
 use pulp::{Simd, WithSimd};
 
 use super::{Chunk, ClassSums, Pass, Place, Scratch, Unit};
@@ -9,7 +7,7 @@ use crate::buffer::Buffer;
 use crate::copies::BandCopy;
 use crate::element::Element;
 use crate::tile::{SideBySide, Tile, VECTORS};
-use crate::tuning::{MAX_TILE_STEPS, PAIR_TILE_STEPS};
+use crate::tuning::MAX_TILE_STEPS;
 
 /// The computation of a unit, with the machine's vector instructions.
 pub(super) struct Compute<'a, 't, T: Element> {
@@ -37,41 +35,30 @@ impl<T: Element> WithSimd for Compute<'_, '_, T> {
         if scratch.source.len() < length {
             scratch.source = Buffer::new(length);
         }
-        if pass.plan.pairs {
-            scratch.split.fit(&pass.plan.axes[1], cut.band);
-        }
 
         let targets = lines.len() / place.maps;
-        let mut written = 0;
-        for first in (0..targets).step_by(cut.block) {
-            let block = first..targets.min(first + cut.block);
-            let sums = pass.place_sums(block.len(), rows, scratch);
-            if rows > 0 && !pass.classes.is_empty() {
-                for chunk in pass.chunks() {
-                    // If a block has not all targets, one chunk has all channels.
-                    if first == 0 {
-                        pass.copy(place, band, &chunk, scratch);
-                    }
-                    for (class, sums) in sums.iter().enumerate() {
-                        let block = Block {
-                            place,
-                            targets: block.clone(),
-                            class,
-                        };
-                        pass.multiply(simd, &block, &chunk, *sums, scratch);
-                    }
+        let sums = pass.place_sums(targets, rows, scratch);
+        if rows > 0 && !pass.classes.is_empty() {
+            for chunk in pass.chunks() {
+                pass.copy(place, band, &chunk, scratch);
+                for (class, sums) in sums.iter().enumerate() {
+                    let block = Block {
+                        place,
+                        targets,
+                        class,
+                    };
+                    pass.multiply(simd, &block, &chunk, *sums, scratch);
                 }
             }
-            written += pass.write(place, block, &mut lines, band, &sums, scratch);
         }
-        written
+        pass.write(place, &mut lines, band, &sums, scratch)
     }
 }
 
-/// Some of a unit's target channels, and a class.
+/// A unit's target channels, and a class.
 struct Block {
     place: Place,
-    targets: Range<usize>,
+    targets: usize,
     class: usize,
 }
 
@@ -129,9 +116,7 @@ impl<T: Element> Pass<'_, T> {
         for (channel, to) in copies.take(chunk.channels).enumerate() {
             let source = &self.source[(first + channel) * plane..];
             let copies = chunk.copies.clone();
-            if self.plan.pairs {
-                copy.write_pairs(&source[..plane], &mut scratch.split, to);
-            } else if let Some(small) = &self.small {
+            if let Some(small) = &self.small {
                 let copy_stride = self.cut.copy_stride;
                 small.write(source, all * plane, place.maps, copies, to, copy_stride);
             } else {
@@ -150,26 +135,20 @@ impl<T: Element> Pass<'_, T> {
         sums: ClassSums,
         scratch: &mut Scratch<T>,
     ) {
-        let (place, targets) = (block.place, &block.targets);
+        let (place, targets) = (block.place, block.targets);
         let packed = &self.classes[block.class];
         let (cut, class) = (&self.cut, &packed.class);
         let (taps, lanes) = (class.taps.len(), cut.registers.lanes);
         let phases = class.phases.len();
-        let unit_rows = phases * targets.len();
+        let unit_rows = phases * targets;
         let unit_index = place.group * cut.target_blocks(self.plan) + place.target / cut.targets;
         let weights = packed.weights.chunks_exact(packed.block_stride);
-        let weights =
-            weights.skip(unit_index * packed.blocks + targets.start * phases / packed.rows);
+        let weights = weights.skip(unit_index * packed.blocks);
         let starts = &packed.starts[..sums.row_stride / lanes];
         // A chunk has several channels with all their taps, or one with some.
         let steps = class.taps_of(chunk.copies.clone());
         let end = (chunk.channels - 1) * taps + steps.end;
-        let at_once = if self.plan.pairs {
-            PAIR_TILE_STEPS
-        } else {
-            MAX_TILE_STEPS
-        };
-        for first in (steps.start..end).step_by(at_once) {
+        for first in (steps.start..end).step_by(MAX_TILE_STEPS) {
             for (i, starts) in starts.chunks(VECTORS).enumerate() {
                 for (row, weights) in (0..unit_rows).step_by(packed.rows).zip(weights.clone()) {
                     let tile = Tile {
@@ -177,7 +156,7 @@ impl<T: Element> Pass<'_, T> {
                         weights: &weights[packed.rows * chunk.channel * taps..],
                         rows: SideBySide(packed.rows.min(unit_rows - row)),
                         steps: &packed.steps,
-                        range: first..end.min(first + at_once),
+                        range: first..end.min(first + MAX_TILE_STEPS),
                         begin: chunk.channel == 0 && first == 0,
                     };
                     let at = sums.first + row * sums.row_stride + i * VECTORS * lanes;

@@ -1,13 +1,15 @@
 //! The plan of one axis.
 
 use super::Choices;
-use super::pairs::pair_cells;
+use super::pairs::{has_neighbours, pair_cells};
 use crate::problem::Axis;
 
 /// One axis of a [`Plan`](super::Plan).
 pub(crate) struct AxisPlan {
     pub(crate) source: Line,
     pub(crate) target: Line,
+    /// Whether [two cells](super::pairs) of the layer are one here, and the steps twice as long.
+    pub(crate) paired: bool,
     /// The copies of the source that the taps read, in order.
     pub(crate) copies: Vec<Copied>,
     /// The most values that a phase has: `q` is below it.
@@ -40,21 +42,6 @@ impl Copied {
     /// Whether two copies hold the same values at different places.
     fn is_shifted(&self, other: &Self) -> bool {
         (self.plane, self.difference) == (other.plane, other.difference)
-    }
-
-    /// The value half a step further on.
-    pub(crate) fn next(self, step: usize) -> Self {
-        let half = step / 2;
-        let (plane, shift) = if self.plane < half {
-            (self.plane + half, self.shift)
-        } else {
-            (self.plane - half, self.shift + 1)
-        };
-        Self {
-            difference: false,
-            plane,
-            shift,
-        }
     }
 }
 
@@ -130,6 +117,17 @@ pub(crate) struct Tap {
     pub(crate) shift: isize,
 }
 
+impl Tap {
+    /// A tap that meets the value at `at`, of a source with so many planes.
+    fn new(tap: usize, at: isize, planes: usize) -> Self {
+        Self {
+            tap,
+            plane: at.rem_euclid(planes as isize) as usize,
+            shift: at.div_euclid(planes as isize),
+        }
+    }
+}
+
 /// A weight, and the place of a copy that it meets.
 pub(super) struct Product {
     pub(super) weight: TapSum,
@@ -152,39 +150,41 @@ struct PhaseGroup {
 impl AxisPlan {
     /// A phase for each place of the output below the stride.
     pub(super) fn forward(axis: &Axis, choices: Choices) -> Self {
-        let (stride, kept) = (axis.stride, axis.kept().len());
+        let (step, kept) = (choices.cell_step(axis), axis.kept().len());
         let source = Line {
             length: axis.input,
-            step: 1,
+            step,
         };
         let target = Line {
             length: axis.output,
-            step: stride,
+            step: axis.stride * step,
         };
-        let phases = (0..stride.min(kept)).map(|phase| forward_taps(axis, phase));
+        let phases = (0..target.step.min(kept)).map(|phase| {
+            let taps = forward_taps(axis, phase).into_iter();
+            taps.map(|tap| Tap::new(tap.tap, tap.shift, step)).collect()
+        });
         Self::new(source, target, kept, phases.collect(), choices)
     }
 
-    /// One phase, which reads a plane of the source for each tap below the stride.
+    /// One phase (or one for each place below the dilation), which reads a plane of the source for each
+    /// tap below the stride.
     pub(super) fn grad_input(axis: &Axis, choices: Choices) -> Self {
-        let stride = axis.stride as isize;
-        let taps = full_map_places(axis).map(|(tap, at)| {
-            let place = at as isize - axis.crop_begin as isize;
-            Tap {
-                tap,
-                plane: place.rem_euclid(stride) as usize,
-                shift: place.div_euclid(stride),
-            }
-        });
+        let step = choices.cell_step(axis);
         let source = Line {
             length: axis.output,
-            step: axis.stride,
+            step: axis.stride * step,
         };
         let target = Line {
             length: axis.input,
-            step: 1,
+            step,
         };
-        Self::new(source, target, axis.input, vec![taps.collect()], choices)
+        let taps_of = |phase: usize| {
+            let first = (phase * axis.stride) as isize - axis.crop_begin as isize;
+            let places = full_map_places(axis);
+            places.map(move |(tap, at)| Tap::new(tap, first + at as isize, source.step))
+        };
+        let phases = (0..step.min(axis.input)).map(|phase| taps_of(phase).collect());
+        Self::new(source, target, axis.input, phases.collect(), choices)
     }
 
     /// `phases` are the taps of each phase, `kept` the values of the target that are computed.
@@ -195,7 +195,8 @@ impl AxisPlan {
         phases: Vec<Vec<Tap>>,
         choices: Choices,
     ) -> Self {
-        let phases: Vec<RawPhase> = if choices.pairs {
+        let paired = choices.pairs && phases.iter().any(|taps| has_neighbours(taps));
+        let phases: Vec<RawPhase> = if paired {
             let steps = [source.step, target.step];
             source.step *= 2;
             target.step *= 2;
@@ -224,6 +225,7 @@ impl AxisPlan {
         Self {
             source,
             target,
+            paired,
             cells: computed.map(|phase| phase_cells[*phase]).max().unwrap_or(0),
             phase_cells,
             reach: classes.iter().map(reach).max().unwrap_or(0),

@@ -25,6 +25,15 @@
 
 use super::axis::{Copied, Product, RawPhase, Tap, TapSum};
 
+/// Whether two of a phase's taps meet neighbours.
+pub(super) fn has_neighbours(taps: &[Tap]) -> bool {
+    let next = |tap: &Tap| (tap.plane, tap.shift + 1);
+    taps.iter().any(|tap| {
+        taps.iter()
+            .any(|other| next(tap) == (other.plane, other.shift))
+    })
+}
+
 /// The products of two neighbouring cells of a phase: those of the first alone, of both, and of the
 /// second alone. `steps` are those of source and target before they are doubled.
 pub(super) fn pair_cells(phase: usize, taps: &[Tap], steps: [usize; 2]) -> [RawPhase; 3] {

@@ -4,7 +4,7 @@
 use super::{each_product, whole_map};
 use crate::draw::Draw;
 use crate::threads::Threads;
-use crate::{Arch, Problem, pass};
+use crate::{Arch, Problem, pairs, pass};
 
 fn problem(batch: usize, c_in: usize, c_out: usize, axes: [crate::Axis; 2]) -> Problem {
     Problem {
@@ -157,9 +157,17 @@ fn minimal_filtering_keeps_the_digits() {
             .map(|(got, exact)| f64::from(*got) - exact);
         errors.map(|error| error * error).sum::<f64>().sqrt()
     };
-    let errors = [false, true].map(|pairs| {
-        let forward = pass::forward(arch, threads, &problem, x, w, None, pairs);
-        let backward = pass::grad_input(arch, threads, &problem, w, g, pairs);
+    let results = [
+        [
+            pass::forward(arch, threads, &problem, x, w, None),
+            pass::grad_input(arch, threads, &problem, w, g),
+        ],
+        [
+            pairs::forward(arch, threads, &problem, x, w, None),
+            pairs::grad_input(arch, threads, &problem, w, g),
+        ],
+    ];
+    let errors = results.map(|[forward, backward]| {
         [
             rms_error(&forward, &output.exact),
             rms_error(&backward, &grad_input.exact),

@@ -2,10 +2,9 @@
 
 use super::{Case, archs, same, whole_map};
 use crate::class::Class;
-use crate::cut::Cut;
+use crate::cut::{Cut, dense};
 use crate::draw::Draw;
-use crate::pass::choose;
-use crate::plan::Plan;
+use crate::plan::{Choices, Plan};
 use crate::threads::Threads;
 use crate::tile::Registers;
 use crate::tuning::{L2_SHARE_BYTES, MAX_L2_SHARES};
@@ -169,23 +168,17 @@ fn a_threads_memory_and_the_depth_of_sums_are_bounded() {
         for arch in archs() {
             for threads in [1, 2, 64] {
                 let threads = Threads::new(threads);
-                for pairs in [false, problem.can_pair()] {
-                    let merge = problem.group_c_out() < 6;
-                    let forward = |choices| Plan::forward(problem, choices);
-                    let grad_input = |choices| Plan::grad_input(problem, choices);
-                    check_memory::<f32>(arch, threads, &choose::<f32>(arch, pairs, merge, forward));
-                    check_memory::<f32>(
-                        arch,
-                        threads,
-                        &choose::<f32>(arch, pairs, false, grad_input),
-                    );
-                    check_memory::<f64>(arch, threads, &choose::<f64>(arch, pairs, merge, forward));
-                    check_memory::<f64>(
-                        arch,
-                        threads,
-                        &choose::<f64>(arch, pairs, false, grad_input),
-                    );
-                }
+                let merge = Choices {
+                    merge_phases: problem.group_c_out() < 6,
+                    ..Choices::default()
+                };
+                let forward = |choices| Plan::forward(problem, choices);
+                let grad_input = |choices| Plan::grad_input(problem, choices);
+                let choices = Choices::default();
+                check_memory::<f32>(arch, threads, &dense::<f32>(arch, merge, forward));
+                check_memory::<f32>(arch, threads, &dense::<f32>(arch, choices, grad_input));
+                check_memory::<f64>(arch, threads, &dense::<f64>(arch, merge, forward));
+                check_memory::<f64>(arch, threads, &dense::<f64>(arch, choices, grad_input));
             }
         }
     }

@@ -1,0 +1,224 @@
+//! The copies of a panel: values of the source, and differences of neighbours.
+
+#![allow(unsafe_code)] // Loads whose bounds `loads` asserts once for all channels.
+
+use pulp::Simd;
+
+use super::{Pairs, Segment};
+use crate::element::Element;
+use crate::plan::{AxisPlan, Copied};
+use crate::tile::VECTORS;
+use crate::tuning::MAX_PAIR_READS;
+use crate::vectors::take_apart;
+
+/// What the copies of one axis read.
+pub(super) struct Reads {
+    /// The places that are read, from the cell's first value on.
+    places: Vec<isize>,
+    /// The lowest place of each group of `step` neighbours that has such a place.
+    windows: Vec<isize>,
+    copies: Vec<Copy>,
+}
+
+/// What a copy is made of: a value, or the difference of two. By their index among the places, or, on
+/// lines, among all neighbours of all windows.
+struct Copy {
+    value: usize,
+    minus: Option<usize>,
+}
+
+impl Reads {
+    /// `by_windows` says what the copies' indices are.
+    pub(super) fn new(axis: &AxisPlan, by_windows: bool) -> Self {
+        let step = axis.source.step as isize;
+        let place = |copy: &Copied| copy.shift * step + copy.plane as isize;
+        let next = |copy: &Copied| copy.difference.then_some(place(copy) + step / 2);
+        let mut places: Vec<isize> = axis.copies.iter().map(place).collect();
+        places.extend(axis.copies.iter().filter_map(next));
+        places.sort_unstable();
+        places.dedup();
+        let mut windows: Vec<isize> = Vec::new();
+        for place in &places {
+            if windows.last().is_none_or(|last| *place >= last + step) {
+                windows.push(*place);
+            }
+        }
+        let index = |place: isize| {
+            if by_windows {
+                let window = windows.partition_point(|first| *first <= place) - 1;
+                window * axis.source.step + (place - windows[window]) as usize
+            } else {
+                places.partition_point(|other| *other < place)
+            }
+        };
+        let copies = axis.copies.iter().map(|copy| Copy {
+            value: index(place(copy)),
+            minus: next(copy).map(index),
+        });
+        Self {
+            copies: copies.collect(),
+            places,
+            windows,
+        }
+    }
+}
+
+/// Some lanes of a vector that lie side by side in the source.
+#[derive(Clone, Copy)]
+struct Load {
+    /// Where lane 0 would be, in the group's first channel.
+    at: isize,
+    /// The first lane and the one after the last.
+    lanes: [usize; 2],
+}
+
+impl<T: Element> Pairs<'_, T> {
+    /// Writes the copies of vector `index` of a panel for all source channels, `[copy][channel][cell]`. `N`
+    /// is the source's step. So many channels are copied at once, since to find out what a copy is made of
+    /// takes longer than to make it.
+    #[inline(always)]
+    pub(super) fn copy<S: Simd, const N: usize, const CHANNELS: usize>(
+        &self,
+        simd: S,
+        group: usize,
+        index: usize,
+        segments: &[Segment],
+        copies: &mut [T],
+    ) {
+        let lanes = T::lanes::<S>();
+        let [height, width] = &self.reads;
+        let loads = self.loads::<N>(group, lanes, segments);
+        let windows = width.windows.len();
+        let loads = |row: usize, window: usize| {
+            let first = (row * windows + window) * segments.len();
+            &loads[first..first + segments.len()]
+        };
+        let channels = self.plan.source.count;
+        let rows = height.copies.len() * width.copies.len();
+        assert!(copies.len() >= rows * self.copy_stride);
+        assert!(channels.next_multiple_of(CHANNELS) * self.panel <= self.copy_stride);
+        // What the copies of a line are made of, for some channels.
+        let mut values = [[T::splat(simd, T::default()); CHANNELS]; MAX_PAIR_READS];
+        for first in (0..channels).step_by(CHANNELS) {
+            // The last channel fills up.
+            let mut planes = [0; CHANNELS];
+            for i in 0..CHANNELS {
+                let channel = (first + i).min(channels - 1);
+                planes[i] = (channel * self.plan.source_plane()) as isize;
+            }
+            let mut at = first * self.panel + index * lanes;
+            for row in &height.copies {
+                for (window, values) in values.chunks_exact_mut(N).take(windows).enumerate() {
+                    let mut vectors = [[T::splat(simd, T::default()); N]; CHANNELS];
+                    for (segment, loads) in loads(row.value, window).iter().enumerate() {
+                        for n in 0..N {
+                            for i in 0..CHANNELS {
+                                let part = self.load(simd, planes[i], loads[n]);
+                                vectors[i][n] = if segment == 0 {
+                                    part
+                                } else {
+                                    T::add_vectors(simd, vectors[i][n], part)
+                                };
+                            }
+                        }
+                    }
+                    if let Some(minus) = row.minus {
+                        for loads in loads(minus, window) {
+                            for n in 0..N {
+                                for i in 0..CHANNELS {
+                                    let part = self.load(simd, planes[i], loads[n]);
+                                    vectors[i][n] = T::sub_vectors(simd, vectors[i][n], part);
+                                }
+                            }
+                        }
+                    }
+                    for i in 0..CHANNELS {
+                        let apart = take_apart::<S, T, N>(simd, vectors[i]);
+                        for n in 0..N {
+                            values[n][i] = apart[n];
+                        }
+                    }
+                }
+                for column in &width.copies {
+                    let mut vectors = values[column.value];
+                    if let Some(minus) = column.minus {
+                        for i in 0..CHANNELS {
+                            vectors[i] = T::sub_vectors(simd, vectors[i], values[minus][i]);
+                        }
+                    }
+                    // SAFETY: the copies of all channels are in the slice, by the assertions, and the last
+                    // vector is the panel's last.
+                    let to = unsafe { copies.as_mut_ptr().add(at) };
+                    for i in 0..CHANNELS {
+                        let to = to.wrapping_add(i * VECTORS * lanes);
+                        // SAFETY: as above.
+                        unsafe { to.cast::<T::Vector<S>>().write_unaligned(vectors[i]) };
+                    }
+                    at += self.copy_stride;
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn load<S: Simd>(&self, simd: S, plane: isize, Load { at, lanes }: Load) -> T::Vector<S> {
+        let from = self.source.as_ptr().wrapping_offset(plane + at);
+        // SAFETY: the lanes are in the source, by the assertion in `loads`.
+        unsafe { T::load_lanes(simd, from, lanes[0], lanes[1]) }
+    }
+
+    /// The loads of a vector's cells, `[row][window][segment][vector]`.
+    fn loads<const N: usize>(
+        &self,
+        group: usize,
+        lanes: usize,
+        segments: &[Segment],
+    ) -> Vec<[Load; N]> {
+        let [height, width] = self.plan.axes.each_ref().map(|axis| axis.source);
+        let [rows, windows] = &self.reads;
+        let plane = self.plan.source_plane();
+        let maps = self.plan.problem.groups * self.plan.source.count;
+        let mut loads =
+            Vec::with_capacity(rows.places.len() * windows.windows.len() * segments.len());
+        for (row, window) in rows
+            .places
+            .iter()
+            .flat_map(|row| windows.windows.iter().map(move |window| (row, window)))
+        {
+            for segment in segments {
+                let y = (segment.y * height.step) as isize + row;
+                let is_there = (0..height.length as isize).contains(&y);
+                let map = segment.map * maps + group * self.plan.source.count;
+                let line = (map * plane) as isize + y * width.length as isize;
+                // Where the segment's first value is on the line, and in the first vector.
+                let x = (segment.x * N) as isize + window;
+                let lane = (segment.lane * N) as isize;
+                let (first, end) = (0.max(-x), width.length as isize - x);
+                let (first, end) = (first, end.min((segment.length * N) as isize));
+                loads.push(core::array::from_fn(|n| {
+                    let skipped = lane - (n * lanes) as isize;
+                    let [from, to] =
+                        [first, end].map(|at| (at + skipped).clamp(0, lanes as isize) as usize);
+                    let at = line + x - skipped;
+                    if !is_there || from >= to {
+                        return Load {
+                            at: 0,
+                            lanes: [0; 2],
+                        };
+                    }
+                    let last = ((self.plan.source.count - 1) * plane) as isize;
+                    assert!(
+                        at + from as isize >= 0
+                            && at + last + to as isize <= self.source.len() as isize
+                            && to <= lanes
+                    );
+                    Load {
+                        at,
+                        lanes: [from, to],
+                    }
+                }));
+            }
+        }
+        loads
+    }
+}

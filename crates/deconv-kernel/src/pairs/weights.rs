@@ -1,0 +1,163 @@
+//! The weights for minimal filtering: sums of taps, in the order in which the tiles read them.
+
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::buffer::Buffer;
+use crate::class::Class;
+use crate::cut::even_part;
+use crate::element::Element;
+use crate::plan::{Plan, TapSum};
+use crate::threads::Threads;
+use crate::tile::Registers;
+use crate::vectors::{as_uninit, load, load_part, square, store, store_part};
+
+/// The weights of all classes.
+pub(super) struct Weights<T: Element> {
+    /// `[group][block of target channels][class][source channel, tap][row]`; anything past the last row.
+    values: Buffer<T>,
+    /// Target channels of a block, and blocks of a group.
+    pub(super) rows: usize,
+    pub(super) blocks: usize,
+    /// Where each class begins in a block, and where the last ends.
+    classes: Vec<usize>,
+}
+
+impl<T: Element> Weights<T> {
+    pub(super) fn pack(
+        arch: Arch,
+        threads: Threads,
+        registers: Registers,
+        plan: &Plan,
+        classes: &[Class],
+        weight: &[T],
+    ) -> Self {
+        let rows = even_part(plan.target.count, registers.rows);
+        let blocks = plan.target.count.div_ceil(rows);
+        let mut starts = vec![0];
+        let mut sums = Vec::new();
+        for class in classes {
+            let start = starts[starts.len() - 1];
+            let taps = &class.phases[0].taps;
+            for (i, sum) in taps.iter().enumerate() {
+                sums.push(PackedSum {
+                    sum: *sum,
+                    first: start + i * rows,
+                    stride: taps.len() * rows,
+                });
+            }
+            // Without the place of one channel more, all classes would fall on the same sets of the cache.
+            starts.push(start + (plan.source.count + 1) * taps.len() * rows);
+        }
+        let length = starts[classes.len()];
+        let mut values = Buffer::new(plan.problem.groups * blocks * length);
+        let jobs = values.chunks_exact_mut(length).enumerate();
+        threads.each(jobs, |(index, to)| {
+            let (group, first) = (index / blocks, index % blocks * rows);
+            arch.dispatch(Pack {
+                plan,
+                sums: &sums,
+                weight: &weight[group * plan.problem.group_weights()..],
+                first,
+                rows: rows.min(plan.target.count - first),
+                to,
+            });
+        });
+        Self {
+            values,
+            rows,
+            blocks,
+            classes: starts,
+        }
+    }
+
+    /// Those of a class and block.
+    pub(super) fn of(&self, group: usize, block: usize, class: usize) -> &[T] {
+        let length = self.classes[self.classes.len() - 1];
+        let first = (group * self.blocks + block) * length;
+        &self.values[first..][self.classes[class]..self.classes[class + 1]]
+    }
+}
+
+/// A sum of taps and where it is packed.
+struct PackedSum {
+    sum: TapSum,
+    /// The first source channel's, and from there to the next's.
+    first: usize,
+    stride: usize,
+}
+
+/// Packs a block of target channels.
+struct Pack<'a, T> {
+    plan: &'a Plan,
+    sums: &'a [PackedSum],
+    /// The group's.
+    weight: &'a [T],
+    /// The first target channel, and how many there are.
+    first: usize,
+    rows: usize,
+    to: &'a mut [T],
+}
+
+impl<T: Element> WithSimd for Pack<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match T::lanes::<S>() {
+            16 => self.pack::<S, 16>(simd),
+            8 => self.pack::<S, 8>(simd),
+            4 => self.pack::<S, 4>(simd),
+            2 => self.pack::<S, 2>(simd),
+            _ => self.pack::<S, 1>(simd),
+        }
+    }
+}
+
+impl<T: Element> Pack<'_, T> {
+    /// `N` numbers are a vector.
+    #[inline(always)]
+    fn pack<S: Simd, const N: usize>(self, simd: S) {
+        let taps = self.plan.problem.taps();
+        let [source, target] = [self.plan.source, self.plan.target].map(|c| c.weight_stride);
+        // Of `N` target channels, `[tap][channel]`, with whole vectors of taps.
+        let mut kernels = vec![T::default(); taps.next_multiple_of(N) * N];
+        for channel in 0..self.plan.source.count {
+            for first in (0..self.rows).step_by(N) {
+                let rows = N.min(self.rows - first);
+                for tap in (0..taps).step_by(N) {
+                    let some = [0, N.min(taps - tap)];
+                    let mut vectors = [T::splat(simd, T::default()); N];
+                    for (row, vector) in vectors.iter_mut().enumerate().take(rows) {
+                        let kernel = (self.first + first + row) * target + channel * source;
+                        let at = (kernel + tap) as isize;
+                        *vector = load_part::<S, T>(simd, self.weight, at, some);
+                    }
+                    for (i, vector) in square::<S, T, N>(simd, vectors).iter().enumerate() {
+                        store::<S, T>(simd, as_uninit(&mut kernels), (tap + i) * N, *vector);
+                    }
+                }
+                for packed in self.sums {
+                    let at = packed.first + channel * packed.stride + first;
+                    let sum = packed.sum.of::<S, T>(simd, &kernels);
+                    store_part::<S, T>(simd, as_uninit(&mut self.to[at..at + rows]), 0, sum);
+                }
+            }
+        }
+    }
+}
+
+impl TapSum {
+    /// The sum of some vectors of taps.
+    #[inline(always)]
+    fn of<S: Simd, T: Element>(&self, simd: S, taps: &[T]) -> T::Vector<S> {
+        let lanes = T::lanes::<S>();
+        let mut sum = T::splat(simd, T::default());
+        for tap in self.taps() {
+            sum = T::add_vectors(simd, sum, load::<S, T>(simd, taps, tap * lanes));
+        }
+        if self.negative {
+            sum = T::sub_vectors(simd, T::splat(simd, T::default()), sum);
+        }
+        sum
+    }
+}
