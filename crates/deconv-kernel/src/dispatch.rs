@@ -6,13 +6,13 @@ use pulp::Arch;
 
 use crate::element::Element;
 use crate::long_sum::pairwise_sum;
-use crate::problem::{Axis, Problem};
+use crate::plan::Plan;
+use crate::problem::Problem;
 use crate::threads::Threads;
 use crate::tuning::{
-    FINITE_CHECK_VALUES, MAX_COPY_GROWTH, MAX_PAIR_WEIGHTS, MAX_SCALAR_PRODUCT_CHANNELS,
-    MAX_SCATTER_PLANE, MAX_SCATTER_POSITIONS, MAX_SHORT_SUM, MAX_SHORT_SUM_PRODUCTS,
-    MAX_TINY_PLANE, MIN_PAIR_CHANNELS, MIN_PAIR_LINE, MIN_PLANNED_PRODUCTS, MIN_SCATTER_CHANNELS,
-    MIN_TINY_PRODUCTS,
+    FINITE_CHECK_VALUES, MAX_COPY_GROWTH, MAX_SCALAR_PRODUCT_CHANNELS, MAX_SCATTER_PLANE,
+    MAX_SCATTER_POSITIONS, MAX_SHORT_SUM, MAX_SHORT_SUM_PRODUCTS, MAX_TINY_PLANE,
+    MIN_PLANNED_PRODUCTS, MIN_SCATTER_CHANNELS, MIN_TINY_PRODUCTS,
 };
 use crate::{
     direct, grad_weight as by_tiles, lines, pairs, pass, scalar_products, scatter, wide_stride,
@@ -37,8 +37,11 @@ pub(crate) fn forward<T: Element>(
         // that of reading the weights.
         let threads = Threads::worth(problem.products().max(4 * weight.len()));
         scatter::forward(arch, threads, problem, input, weight, bias)
-    } else if pays_in_pairs(problem) && is_moderate(input) && is_moderate(weight) {
-        pairs::forward(arch, threads, problem, input, weight, bias)
+    } else if let Some(plan) = pairs::plan::<T>(arch, problem, Plan::forward)
+        && is_moderate(input)
+        && is_moderate(weight)
+    {
+        pairs::compute(arch, threads, &plan, input, weight, bias)
     } else if is_plain(problem) && !has_short_sums(problem) || !is_finite(weight) {
         direct::forward(threads, problem, input, weight, bias)
     } else if wide_stride::suits_forward::<T>(arch, problem) {
@@ -64,8 +67,11 @@ pub(crate) fn grad_input<T: Element>(
         grad_output.len(),
     );
     let threads = Threads::worth(problem.products());
-    if pays_in_pairs(problem) && is_moderate(grad_output) && is_moderate(weight) {
-        pairs::grad_input(arch, threads, problem, weight, grad_output)
+    if let Some(plan) = pairs::plan::<T>(arch, problem, Plan::grad_input)
+        && is_moderate(grad_output)
+        && is_moderate(weight)
+    {
+        pairs::compute(arch, threads, &plan, grad_output, weight, None)
     } else if is_plain(problem) || !is_finite(weight) {
         direct::grad_input(threads, problem, weight, grad_output)
     } else if wide_stride::suits_grad_input::<T>(arch, problem) {
@@ -169,23 +175,6 @@ fn has_short_sums(problem: &Problem) -> bool {
         && (channels == 1 || problem.products() <= MAX_SHORT_SUM_PRODUCTS)
         && problem.products() > MIN_TINY_PRODUCTS
         && !is_sparse(problem)
-}
-
-/// Whether minimal filtering is faster: on large maps between many channels, but not so many that the
-/// weights of all classes leave the cache. [`MIN_PAIR_CHANNELS`] has the measurements.
-pub(crate) fn pays_in_pairs(problem: &Problem) -> bool {
-    let (c_in, c_out) = (problem.group_c_in(), problem.group_c_out());
-    let [_, width] = &problem.axes;
-    problem.can_pair()
-        && problem.axes.iter().all(has_only_pairs)
-        && c_in.min(c_out) >= MIN_PAIR_CHANNELS
-        && c_in * c_out <= MAX_PAIR_WEIGHTS
-        && width.input >= MIN_PAIR_LINE
-}
-
-/// Whether every phase has an even number of taps, all of them neighbours.
-fn has_only_pairs(axis: &Axis) -> bool {
-    axis.kernel.is_multiple_of(2 * axis.stride) && axis.dilation == 1
 }
 
 /// Whether all values are finite. Copies are padded with zeros, and `0 * inf` would turn the padding

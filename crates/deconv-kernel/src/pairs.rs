@@ -27,13 +27,17 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::buffer::Buffer;
 use crate::class::Class;
+use crate::cut::even_part;
 use crate::element::Element;
 use crate::output::{Fresh, Places};
-use crate::plan::{Choices, Plan};
+use crate::plan::{AxisPlan, Choices, Plan};
 use crate::problem::Problem;
 use crate::threads::Threads;
 use crate::tile::{Registers, SideBySide, Step, Steps, Tile, VECTORS};
-use crate::tuning::{PAIR_COPY_BLOCKS, PAIR_TILE_STEPS};
+use crate::tuning::{
+    MAX_PAIR_COPIES_BYTES, MAX_PAIR_WEIGHTS_BYTES, MIN_PAIR_PRODUCTS, PAIR_COPY_BLOCKS,
+    PAIR_COPY_COST, PAIR_SUM_COST, PAIR_TILE_STEPS, PAIR_WEIGHT_COST,
+};
 
 use self::source::Reads;
 use self::target::RowPhases;
@@ -95,32 +99,38 @@ struct Scratch<T: Element> {
     sums: Buffer<T>,
 }
 
-/// The transposed convolution.
-pub(crate) fn forward<T: Element>(
+/// The plan of a call for which this is the faster way: where fewer products make up for the copies, the
+/// weights and the sums. [`MIN_PAIR_PRODUCTS`] has the measurements.
+pub(crate) fn plan<T: Element>(
     arch: Arch,
-    threads: Threads,
     problem: &Problem,
-    input: &[T],
-    weight: &[T],
-    bias: Option<&[T]>,
-) -> Vec<T> {
-    let plan = Plan::forward(problem, Choices::in_pairs());
-    compute(arch, threads, &plan, input, weight, bias)
+    plan: fn(&Problem, Choices) -> Plan,
+) -> Option<Plan> {
+    if !problem.can_pair() || problem.products() < MIN_PAIR_PRODUCTS {
+        return None;
+    }
+    let plan = plan(problem, Choices::in_pairs());
+    let registers = Registers::of::<T>(arch);
+    let panel = VECTORS * registers.lanes;
+    let [height, width] = &plan.axes;
+    let taps = |axis: &AxisPlan| axis.classes.iter().map(|c| c.taps.len()).sum::<usize>();
+    let products = taps(height) * taps(width);
+    let classes = height.classes.len() * width.classes.len();
+    let (sources, targets) = (plan.source.count, plan.target.count);
+    let rows = targets.div_ceil(registers.rows) * even_part(targets, registers.rows);
+    let cells = (problem.batch * height.cells * width.cells).next_multiple_of(panel);
+    let of_a_cell = products * sources * rows
+        + PAIR_COPY_COST * plan.copies() * sources
+        + PAIR_SUM_COST * classes * targets;
+    let weights = products * sources * targets;
+    let pays = cells * of_a_cell + PAIR_WEIGHT_COST * weights < problem.products() / problem.groups;
+    let fits = plan.copies() * sources * panel * size_of::<T>() <= MAX_PAIR_COPIES_BYTES
+        && weights * size_of::<T>() <= MAX_PAIR_WEIGHTS_BYTES;
+    (pays && fits).then_some(plan)
 }
 
-/// The gradient of the input.
-pub(crate) fn grad_input<T: Element>(
-    arch: Arch,
-    threads: Threads,
-    problem: &Problem,
-    weight: &[T],
-    grad_output: &[T],
-) -> Vec<T> {
-    let plan = Plan::grad_input(problem, Choices::in_pairs());
-    compute(arch, threads, &plan, grad_output, weight, None)
-}
-
-fn compute<T: Element>(
+/// Computes the target `[batch, groups * channels, height, width]` by a plan in pairs.
+pub(crate) fn compute<T: Element>(
     arch: Arch,
     threads: Threads,
     plan: &Plan,

@@ -33,7 +33,7 @@ mod axis;
 mod pairs;
 
 use crate::class::Class;
-use crate::problem::{Axis, Problem};
+use crate::problem::Problem;
 
 pub(crate) use self::axis::{AxisClass, AxisPlan, Copied, Phase, Tap, TapSum, forward_taps};
 
@@ -135,16 +135,6 @@ impl Choices {
         Self {
             pairs: true,
             ..Self::default()
-        }
-    }
-
-    /// The distance of two cells on an axis: with minimal filtering and a dilation, cells so far apart read
-    /// neighbouring values.
-    fn cell_step(self, axis: &Axis) -> usize {
-        if self.pairs && axis.stride == 1 {
-            axis.dilation
-        } else {
-            1
         }
     }
 

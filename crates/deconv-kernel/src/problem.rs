@@ -152,12 +152,14 @@ impl Problem {
     pub(crate) fn can_pair(&self) -> bool {
         let [_, width] = &self.axes;
         let small = |axis: &Axis| {
-            axis.stride * axis.dilation <= MAX_PAIR_STRIDE
+            axis.stride <= MAX_PAIR_STRIDE
                 && (axis.stride..=MAX_PAIR_KERNEL).contains(&axis.kernel)
+                && (axis.stride == 1 || axis.dilation == 1)
                 && axis.kept().len() == axis.output
         };
         width.kernel > width.stride
-            && width.output >= width.stride * width.dilation
+            && width.dilation == 1
+            && width.output >= width.stride
             && self.axes.iter().all(small)
     }
 

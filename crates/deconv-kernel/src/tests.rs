@@ -8,6 +8,7 @@ use pulp::Arch;
 use rayon::ThreadPool;
 
 use crate::draw::Draw;
+use crate::plan::{Choices, Plan};
 use crate::threads::Threads;
 use crate::{Axis, Element, Problem};
 use crate::{direct, grad_weight, lines, pairs, pass, scalar_products, scatter, wide_stride};
@@ -134,14 +135,12 @@ impl Case {
         let got = pass::grad_input(arch, threads, problem, &weight, &grad_output);
         compare("gradient of the input", got, grad_input);
         if problem.can_pair() {
-            let got = pairs::forward(arch, threads, problem, &input, &weight, Some(&bias));
+            let plan = Plan::forward(problem, Choices::in_pairs());
+            let got = pairs::compute(arch, threads, &plan, &input, &weight, Some(&bias));
             compare("forward pass with minimal filtering", got, output);
-            let got = pairs::grad_input(arch, threads, problem, &weight, &grad_output);
-            compare(
-                "gradient of the input with minimal filtering",
-                got,
-                grad_input,
-            );
+            let plan = Plan::grad_input(problem, Choices::in_pairs());
+            let got = pairs::compute(arch, threads, &plan, &grad_output, &weight, None);
+            compare("minimal filtering, gradient of the input", got, grad_input);
         }
         let got = scatter::forward(arch, threads, problem, &input, &weight, Some(&bias));
         compare("forward pass by scattering", got, output);
@@ -355,9 +354,12 @@ fn large_numbers_reach_only_their_own_results_with_minimal_filtering() {
         groups: 1,
         c_in: 128,
         c_out: 128,
-        axes: [axis(2), axis(32)],
+        axes: [axis(8), axis(32)],
     };
-    assert!(crate::dispatch::pays_in_pairs(&problem));
+    for arch in archs() {
+        assert!(pairs::plan::<f64>(arch, &problem, Plan::forward).is_some());
+        assert!(pairs::plan::<f64>(arch, &problem, Plan::grad_input).is_some());
+    }
     let mut draw = Draw::new(9);
     for large in [None, Some(1e200), Some(f64::INFINITY), Some(f64::NAN)] {
         let mut case = Case::new(&mut draw, problem);
@@ -421,8 +423,10 @@ fn results_are_the_same_to_the_last_bit_on_any_number_of_threads() {
                         scalar_products::grad_weight(arch, threads, &problem, x, g),
                     ];
                     if problem.can_pair() {
-                        results.push(pairs::forward(arch, threads, &problem, x, w, None));
-                        results.push(pairs::grad_input(arch, threads, &problem, w, g));
+                        let plan = Plan::forward(&problem, Choices::in_pairs());
+                        results.push(pairs::compute(arch, threads, &plan, x, w, None));
+                        let plan = Plan::grad_input(&problem, Choices::in_pairs());
+                        results.push(pairs::compute(arch, threads, &plan, g, w, None));
                     }
                     results.into_iter().map(bits).collect()
                 });

@@ -40,19 +40,28 @@ pub(crate) const L2_SHARE_BYTES: usize = 320 << 10;
 /// copies are cut down to one. Not measured.
 pub(crate) const MAX_L2_SHARES: usize = 4;
 
-/// Minimal filtering is used from so many input and output channels on. Times without and with it on a
-/// Zen 5, 2 threads, forward and gradient of the input, k 4, stride 2, square maps, as many channels in
-/// as out: 64 channels, 0.66 to 0.95; 128 channels, maps of 8 and 16 (batch 8), 0.64 to 0.91, of 32 to
-/// 128, 1.11 to 1.30; 256 channels, maps of 32 and 64, 1.01 to 1.53. With k 3 it was 0.80 to 1.23, so
-/// only kernels whose taps are all in pairs use it.
-pub(crate) const MIN_PAIR_CHANNELS: usize = 128;
+/// Minimal filtering is used if its products, plus [`PAIR_COPY_COST`] for each copied value,
+/// [`PAIR_SUM_COST`] for each sum and [`PAIR_WEIGHT_COST`] for each packed weight, are fewer than without
+/// it; and for no call below this. Fitted to 340 random layers (k 2 to 6, strides 1 and 2, 3 to 512
+/// channels, 8 to 4,096 positions; forward and gradient of the input; Zen 5, 2 threads): of the 144 that
+/// this rule takes, time without over time with was 0.63 to 1.53, geometric mean 1.26, 3 below 0.95.
+pub(crate) const MIN_PAIR_PRODUCTS: usize = 1 << 18;
 
-/// And up to so many pairs of channels: 512 times 512 channels, whose weights take 37 MB in 36 classes,
-/// took twice as long with it.
-pub(crate) const MAX_PAIR_WEIGHTS: usize = 1 << 16;
+/// See [`MIN_PAIR_PRODUCTS`].
+pub(crate) const PAIR_COPY_COST: usize = 15;
 
-/// And from lines of so many input values on; see [`MIN_PAIR_CHANNELS`].
-pub(crate) const MIN_PAIR_LINE: usize = 32;
+/// See [`MIN_PAIR_PRODUCTS`].
+pub(crate) const PAIR_SUM_COST: usize = 10;
+
+/// See [`MIN_PAIR_PRODUCTS`].
+pub(crate) const PAIR_WEIGHT_COST: usize = 30;
+
+/// Of the copies of a panel, which a tile reads for each block of target channels: 1.5 times a
+/// second-level cache of 1 MiB. Beyond, layers of 512 channels took 0.5 to 1.07 times as long without.
+pub(crate) const MAX_PAIR_COPIES_BYTES: usize = 3 << 19;
+
+/// Of a group's weights for minimal filtering: beyond, they leave the third-level cache.
+pub(crate) const MAX_PAIR_WEIGHTS_BYTES: usize = 8 << 20;
 
 /// Minimal filtering is possible for strides up to this. It interleaves 2 or 4 vectors.
 pub(crate) const MAX_PAIR_STRIDE: usize = 2;

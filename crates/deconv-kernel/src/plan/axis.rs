@@ -117,17 +117,6 @@ pub(crate) struct Tap {
     pub(crate) shift: isize,
 }
 
-impl Tap {
-    /// A tap that meets the value at `at`, of a source with so many planes.
-    fn new(tap: usize, at: isize, planes: usize) -> Self {
-        Self {
-            tap,
-            plane: at.rem_euclid(planes as isize) as usize,
-            shift: at.div_euclid(planes as isize),
-        }
-    }
-}
-
 /// A weight, and the place of a copy that it meets.
 pub(super) struct Product {
     pub(super) weight: TapSum,
@@ -150,41 +139,39 @@ struct PhaseGroup {
 impl AxisPlan {
     /// A phase for each place of the output below the stride.
     pub(super) fn forward(axis: &Axis, choices: Choices) -> Self {
-        let (step, kept) = (choices.cell_step(axis), axis.kept().len());
+        let (stride, kept) = (axis.stride, axis.kept().len());
         let source = Line {
             length: axis.input,
-            step,
+            step: 1,
         };
         let target = Line {
             length: axis.output,
-            step: axis.stride * step,
+            step: stride,
         };
-        let phases = (0..target.step.min(kept)).map(|phase| {
-            let taps = forward_taps(axis, phase).into_iter();
-            taps.map(|tap| Tap::new(tap.tap, tap.shift, step)).collect()
-        });
+        let phases = (0..stride.min(kept)).map(|phase| forward_taps(axis, phase));
         Self::new(source, target, kept, phases.collect(), choices)
     }
 
-    /// One phase (or one for each place below the dilation), which reads a plane of the source for each
-    /// tap below the stride.
+    /// One phase, which reads a plane of the source for each tap below the stride.
     pub(super) fn grad_input(axis: &Axis, choices: Choices) -> Self {
-        let step = choices.cell_step(axis);
+        let stride = axis.stride as isize;
+        let taps = full_map_places(axis).map(|(tap, at)| {
+            let place = at as isize - axis.crop_begin as isize;
+            Tap {
+                tap,
+                plane: place.rem_euclid(stride) as usize,
+                shift: place.div_euclid(stride),
+            }
+        });
         let source = Line {
             length: axis.output,
-            step: axis.stride * step,
+            step: axis.stride,
         };
         let target = Line {
             length: axis.input,
-            step,
+            step: 1,
         };
-        let taps_of = |phase: usize| {
-            let first = (phase * axis.stride) as isize - axis.crop_begin as isize;
-            let places = full_map_places(axis);
-            places.map(move |(tap, at)| Tap::new(tap, first + at as isize, source.step))
-        };
-        let phases = (0..step.min(axis.input)).map(|phase| taps_of(phase).collect());
-        Self::new(source, target, axis.input, phases.collect(), choices)
+        Self::new(source, target, axis.input, vec![taps.collect()], choices)
     }
 
     /// `phases` are the taps of each phase, `kept` the values of the target that are computed.

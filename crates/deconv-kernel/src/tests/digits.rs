@@ -3,6 +3,7 @@
 
 use super::{each_product, whole_map};
 use crate::draw::Draw;
+use crate::plan::{Choices, Plan};
 use crate::threads::Threads;
 use crate::{Arch, Problem, pairs, pass};
 
@@ -157,14 +158,16 @@ fn minimal_filtering_keeps_the_digits() {
             .map(|(got, exact)| f64::from(*got) - exact);
         errors.map(|error| error * error).sum::<f64>().sqrt()
     };
+    let forward = Plan::forward(&problem, Choices::in_pairs());
+    let backward = Plan::grad_input(&problem, Choices::in_pairs());
     let results = [
         [
             pass::forward(arch, threads, &problem, x, w, None),
             pass::grad_input(arch, threads, &problem, w, g),
         ],
         [
-            pairs::forward(arch, threads, &problem, x, w, None),
-            pairs::grad_input(arch, threads, &problem, w, g),
+            pairs::compute(arch, threads, &forward, x, w, None),
+            pairs::compute(arch, threads, &backward, g, w, None),
         ],
     ];
     let errors = results.map(|[forward, backward]| {
