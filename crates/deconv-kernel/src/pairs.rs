@@ -5,10 +5,10 @@
 //! go on from line to line and from map to map, so small maps fill them too:
 //!
 //! ```text
-//! for each panel:
-//!     for each source channel:  write its sums and differences, [copy][channel][cell]
+//! for some panels:
+//!     for each source channel:  write its values and differences, [panel][copy][channel][cell]
 //!     for each block of target channels, the rows of a tile:
-//!         for each row of phases and its neighbour:
+//!         for each row of phases and its neighbour, for each panel:
 //!             for each class:  sums = weights * copies
 //!             for each phase:  add the sums of its classes, interleave, write
 //! ```
@@ -35,8 +35,9 @@ use crate::problem::Problem;
 use crate::threads::Threads;
 use crate::tile::{Registers, SideBySide, Step, Steps, Tile, VECTORS};
 use crate::tuning::{
-    MAX_PAIR_COPIES_BYTES, MAX_PAIR_WEIGHTS_BYTES, MIN_PAIR_PRODUCTS, PAIR_COPY_BLOCKS,
-    PAIR_COPY_COST, PAIR_SUM_COST, PAIR_TILE_STEPS, PAIR_WEIGHT_COST,
+    MAX_PAIR_COPIES_BYTES, MAX_PAIR_UNIT_BYTES, MAX_PAIR_WEIGHTS_BYTES, MIN_PAIR_PRODUCTS,
+    PAIR_COPY_BLOCKS, PAIR_COPY_COST, PAIR_SUM_COST, PAIR_TILE_STEPS, PAIR_WEIGHT_COST,
+    UNITS_PER_THREAD,
 };
 
 use self::source::Reads;
@@ -70,7 +71,7 @@ struct Operands {
     steps: usize,
 }
 
-/// A panel, and some blocks of target channels.
+/// Some panels, and some blocks of target channels.
 struct Unit {
     group: usize,
     /// Its cells, among those of all maps.
@@ -93,7 +94,7 @@ struct Segment {
 /// What a thread reuses from unit to unit.
 #[derive(Default)]
 struct Scratch<T: Element> {
-    /// `[copy][channel][cell]`
+    /// `[panel][copy][channel][cell]`
     copies: Buffer<T>,
     /// `[class][row][cell]`
     sums: Buffer<T>,
@@ -230,19 +231,28 @@ impl<T: Element> Pairs<'_, T> {
         };
         let parts = (1..=blocks).min_by_key(time).unwrap_or(1);
         let blocks_of_a_part = blocks.div_ceil(parts);
+        // A channel's values lie side by side, and so do those of a block's weights.
+        let bytes = self.panel_copies() * size_of::<T>();
+        let most = panels * parts / (UNITS_PER_THREAD * threads.count());
+        let at_once = (MAX_PAIR_UNIT_BYTES / bytes).min(most).max(1) * self.panel;
         let mut units = Vec::with_capacity(problem.groups * panels * parts);
         for group in 0..problem.groups {
-            for first in (0..cells).step_by(self.panel) {
+            for first in (0..cells).step_by(at_once) {
                 for block in (0..blocks).step_by(blocks_of_a_part) {
                     units.push(Unit {
                         group,
-                        cells: first..cells.min(first + self.panel),
+                        cells: first..cells.min(first + at_once),
                         blocks: block..blocks.min(block + blocks_of_a_part),
                     });
                 }
             }
         }
         units
+    }
+
+    /// Values of a panel's copies.
+    fn panel_copies(&self) -> usize {
+        self.plan.copies() * self.copy_stride
     }
 
     /// Cells of a map.
@@ -295,31 +305,31 @@ impl<T: Element> WithSimd for Compute<'_, T> {
             scratch,
         } = self;
         let plan = pairs.plan;
-        scratch.fit(pairs);
-        let segments: [Vec<Segment>; VECTORS] =
-            core::array::from_fn(|index| pairs.segments(&unit, index));
-        for (index, segments) in segments.iter().enumerate() {
-            let (group, copies) = (unit.group, &mut scratch.copies);
-            match plan.axes[1].source.step {
-                2 => pairs.copy::<S, 2, 8>(simd, group, index, segments, copies),
-                4 => pairs.copy::<S, 4, 4>(simd, group, index, segments, copies),
-                step => panic!("copies at a step of {step}"),
-            }
+        let panels = unit.cells.len().div_ceil(pairs.panel);
+        scratch.fit(pairs, panels);
+        let segments: Vec<Vec<Segment>> = (0..panels * VECTORS)
+            .map(|index| pairs.segments(&unit, index))
+            .collect();
+        let (group, copies) = (unit.group, &mut scratch.copies);
+        match plan.axes[1].source.step {
+            2 => pairs.copy::<S, 2, 8>(simd, group, &segments, copies),
+            4 => pairs.copy::<S, 4, 4>(simd, group, &segments, copies),
+            step => panic!("copies at a step of {step}"),
         }
         let mut written = 0;
         for block in unit.blocks.clone() {
             for rows in &pairs.rows {
-                pairs.multiply(simd, unit.group, block, rows.classes.clone(), scratch);
-                for (index, segments) in segments.iter().enumerate() {
-                    let channels = Channels {
-                        group: unit.group,
+                for (panel, segments) in segments.chunks_exact(VECTORS).enumerate() {
+                    let part = Part {
+                        group,
                         block,
-                        vector: index,
+                        panel,
                     };
+                    pairs.multiply(simd, part, rows.classes.clone(), scratch);
                     let sums = &scratch.sums;
                     written += match plan.axes[1].target.step {
-                        2 => pairs.write::<S, 2>(simd, channels, segments, rows, sums, target),
-                        4 => pairs.write::<S, 4>(simd, channels, segments, rows, sums, target),
+                        2 => pairs.write::<S, 2>(simd, part, segments, rows, sums, target),
+                        4 => pairs.write::<S, 4>(simd, part, segments, rows, sums, target),
                         step => panic!("{step} phases"),
                     };
                 }
@@ -329,20 +339,20 @@ impl<T: Element> WithSimd for Compute<'_, T> {
     }
 }
 
-/// Whose sums are written.
+/// What is multiplied and written at once.
 #[derive(Clone, Copy)]
-struct Channels {
+struct Part {
     group: usize,
     /// The block of target channels.
     block: usize,
-    /// Which vector of the panel.
-    vector: usize,
+    /// Which panel of the unit.
+    panel: usize,
 }
 
 impl<T: Element> Scratch<T> {
-    fn fit(&mut self, pairs: &Pairs<T>) {
+    fn fit(&mut self, pairs: &Pairs<T>, panels: usize) {
         for (buffer, length) in [
-            (&mut self.copies, pairs.plan.copies() * pairs.copy_stride),
+            (&mut self.copies, panels * pairs.panel_copies()),
             (
                 &mut self.sums,
                 pairs.operands.len() * pairs.weights.rows * pairs.panel,
@@ -356,19 +366,19 @@ impl<T: Element> Scratch<T> {
 }
 
 impl<T: Element> Pairs<'_, T> {
-    /// Computes the sums of some classes for a block of target channels.
+    /// Computes the sums of some classes.
     #[inline(always)]
     fn multiply<S: Simd>(
         &self,
         simd: S,
-        group: usize,
-        block: usize,
+        part: Part,
         classes: Range<usize>,
         scratch: &mut Scratch<T>,
     ) {
         let rows = self.weights.rows;
-        let count = rows.min(self.plan.target.count - block * rows);
+        let count = rows.min(self.plan.target.count - part.block * rows);
         let starts: [usize; VECTORS] = core::array::from_fn(|vector| vector * self.panel / VECTORS);
+        let copies = &scratch.copies[part.panel * self.panel_copies()..];
         let sums = scratch.sums.chunks_exact_mut(rows * self.panel);
         for (class, sums) in classes.zip(sums) {
             let operands = &self.operands[class];
@@ -376,8 +386,8 @@ impl<T: Element> Pairs<'_, T> {
             let end = steps.all().len();
             for first in (0..end).step_by(PAIR_TILE_STEPS) {
                 let tile = Tile {
-                    source: &scratch.copies[operands.copies..],
-                    weights: self.weights.of(group, block, class),
+                    source: &copies[operands.copies..],
+                    weights: self.weights.of(part.group, part.block, class),
                     rows: SideBySide(count),
                     steps,
                     range: first..end.min(first + PAIR_TILE_STEPS),

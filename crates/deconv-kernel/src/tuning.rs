@@ -60,6 +60,9 @@ pub(crate) const PAIR_WEIGHT_COST: usize = 30;
 /// second-level cache of 1 MiB. Beyond, layers of 512 channels took 0.5 to 1.07 times as long without.
 pub(crate) const MAX_PAIR_COPIES_BYTES: usize = 3 << 19;
 
+/// A unit takes so many panels that their copies fit in this, of a second-level cache of 1 MiB.
+pub(crate) const MAX_PAIR_UNIT_BYTES: usize = 1 << 19;
+
 /// Of a group's weights for minimal filtering: beyond, they leave the third-level cache.
 pub(crate) const MAX_PAIR_WEIGHTS_BYTES: usize = 8 << 20;
 

@@ -9,7 +9,7 @@ use crate::element::Element;
 use crate::plan::{AxisPlan, Copied};
 use crate::tile::VECTORS;
 use crate::tuning::MAX_PAIR_READS;
-use crate::vectors::take_apart;
+use crate::vectors::{prefetch, take_apart};
 
 /// What the copies of one axis read.
 pub(super) struct Reads {
@@ -72,33 +72,49 @@ struct Load {
     lanes: [usize; 2],
 }
 
+/// What a vector of cells reads of a channel.
+struct Loads<const N: usize> {
+    segments: usize,
+    windows: usize,
+    /// `[row][window][segment][vector]`
+    loads: Vec<[Load; N]>,
+}
+
+impl<const N: usize> Loads<N> {
+    /// Those of a row and window, of each segment.
+    #[inline(always)]
+    fn of(&self, row: usize, window: usize) -> &[[Load; N]] {
+        let first = (row * self.windows + window) * self.segments;
+        &self.loads[first..first + self.segments]
+    }
+}
+
 impl<T: Element> Pairs<'_, T> {
-    /// Writes the copies of vector `index` of a panel for all source channels, `[copy][channel][cell]`. `N`
-    /// is the source's step. So many channels are copied at once, since to find out what a copy is made of
+    /// Writes the copies of some vectors of cells, for all source channels: `[panel][copy][channel][cell]`.
+    /// `N` is the source's step. So many channels are copied at once, since to find out what a copy is made of
     /// takes longer than to make it.
     #[inline(always)]
     pub(super) fn copy<S: Simd, const N: usize, const CHANNELS: usize>(
         &self,
         simd: S,
         group: usize,
-        index: usize,
-        segments: &[Segment],
+        segments: &[Vec<Segment>],
         copies: &mut [T],
     ) {
         let lanes = T::lanes::<S>();
         let [height, width] = &self.reads;
-        let loads = self.loads::<N>(group, lanes, segments);
-        let windows = width.windows.len();
-        let loads = |row: usize, window: usize| {
-            let first = (row * windows + window) * segments.len();
-            &loads[first..first + segments.len()]
-        };
+        let vectors: Vec<Loads<N>> = segments
+            .iter()
+            .map(|segments| self.loads(group, lanes, segments))
+            .collect();
         let channels = self.plan.source.count;
         let rows = height.copies.len() * width.copies.len();
-        assert!(copies.len() >= rows * self.copy_stride);
+        assert!(copies.len() >= vectors.len().div_ceil(VECTORS) * rows * self.copy_stride);
         assert!(channels.next_multiple_of(CHANNELS) * self.panel <= self.copy_stride);
         // What the copies of a line are made of, for some channels.
         let mut values = [[T::splat(simd, T::default()); CHANNELS]; MAX_PAIR_READS];
+        // The lines of the next channels: 1.0 to 1.1 times as fast, most on large maps.
+        let ahead = (CHANNELS * self.plan.source_plane()) as isize;
         for first in (0..channels).step_by(CHANNELS) {
             // The last channel fills up.
             let mut planes = [0; CHANNELS];
@@ -106,55 +122,71 @@ impl<T: Element> Pairs<'_, T> {
                 let channel = (first + i).min(channels - 1);
                 planes[i] = (channel * self.plan.source_plane()) as isize;
             }
-            let mut at = first * self.panel + index * lanes;
-            for row in &height.copies {
-                for (window, values) in values.chunks_exact_mut(N).take(windows).enumerate() {
-                    let mut vectors = [[T::splat(simd, T::default()); N]; CHANNELS];
-                    for (segment, loads) in loads(row.value, window).iter().enumerate() {
-                        for n in 0..N {
-                            for i in 0..CHANNELS {
-                                let part = self.load(simd, planes[i], loads[n]);
-                                vectors[i][n] = if segment == 0 {
-                                    part
-                                } else {
-                                    T::add_vectors(simd, vectors[i][n], part)
-                                };
-                            }
-                        }
-                    }
-                    if let Some(minus) = row.minus {
-                        for loads in loads(minus, window) {
+            for (index, loads) in vectors.iter().enumerate() {
+                // Beyond the last cell.
+                if loads.segments == 0 {
+                    continue;
+                }
+                let mut at = index / VECTORS * rows * self.copy_stride
+                    + first * self.panel
+                    + index % VECTORS * lanes;
+                for row in &height.copies {
+                    for (window, values) in values
+                        .chunks_exact_mut(N)
+                        .take(width.windows.len())
+                        .enumerate()
+                    {
+                        let mut vectors = [[T::splat(simd, T::default()); N]; CHANNELS];
+                        for (segment, loads) in loads.of(row.value, window).iter().enumerate() {
                             for n in 0..N {
                                 for i in 0..CHANNELS {
                                     let part = self.load(simd, planes[i], loads[n]);
-                                    vectors[i][n] = T::sub_vectors(simd, vectors[i][n], part);
+                                    if row.minus.is_none() {
+                                        let at = planes[i] + loads[n].at + ahead;
+                                        prefetch(self.source.as_ptr().wrapping_offset(at));
+                                    }
+                                    vectors[i][n] = if segment == 0 {
+                                        part
+                                    } else {
+                                        T::add_vectors(simd, vectors[i][n], part)
+                                    };
                                 }
                             }
                         }
-                    }
-                    for i in 0..CHANNELS {
-                        let apart = take_apart::<S, T, N>(simd, vectors[i]);
-                        for n in 0..N {
-                            values[n][i] = apart[n];
+                        if let Some(minus) = row.minus {
+                            for loads in loads.of(minus, window) {
+                                for n in 0..N {
+                                    for i in 0..CHANNELS {
+                                        let part = self.load(simd, planes[i], loads[n]);
+                                        vectors[i][n] = T::sub_vectors(simd, vectors[i][n], part);
+                                    }
+                                }
+                            }
                         }
-                    }
-                }
-                for column in &width.copies {
-                    let mut vectors = values[column.value];
-                    if let Some(minus) = column.minus {
                         for i in 0..CHANNELS {
-                            vectors[i] = T::sub_vectors(simd, vectors[i], values[minus][i]);
+                            let apart = take_apart::<S, T, N>(simd, vectors[i]);
+                            for n in 0..N {
+                                values[n][i] = apart[n];
+                            }
                         }
                     }
-                    // SAFETY: the copies of all channels are in the slice, by the assertions, and the last
-                    // vector is the panel's last.
-                    let to = unsafe { copies.as_mut_ptr().add(at) };
-                    for i in 0..CHANNELS {
-                        let to = to.wrapping_add(i * VECTORS * lanes);
-                        // SAFETY: as above.
-                        unsafe { to.cast::<T::Vector<S>>().write_unaligned(vectors[i]) };
+                    for column in &width.copies {
+                        let mut vectors = values[column.value];
+                        if let Some(minus) = column.minus {
+                            for i in 0..CHANNELS {
+                                vectors[i] = T::sub_vectors(simd, vectors[i], values[minus][i]);
+                            }
+                        }
+                        // SAFETY: the copies of all channels are in the slice, by the assertions, and the last
+                        // vector is the panel's last.
+                        let to = unsafe { copies.as_mut_ptr().add(at) };
+                        for i in 0..CHANNELS {
+                            let to = to.wrapping_add(i * VECTORS * lanes);
+                            // SAFETY: as above.
+                            unsafe { to.cast::<T::Vector<S>>().write_unaligned(vectors[i]) };
+                        }
+                        at += self.copy_stride;
                     }
-                    at += self.copy_stride;
                 }
             }
         }
@@ -167,13 +199,7 @@ impl<T: Element> Pairs<'_, T> {
         unsafe { T::load_lanes(simd, from, lanes[0], lanes[1]) }
     }
 
-    /// The loads of a vector's cells, `[row][window][segment][vector]`.
-    fn loads<const N: usize>(
-        &self,
-        group: usize,
-        lanes: usize,
-        segments: &[Segment],
-    ) -> Vec<[Load; N]> {
+    fn loads<const N: usize>(&self, group: usize, lanes: usize, segments: &[Segment]) -> Loads<N> {
         let [height, width] = self.plan.axes.each_ref().map(|axis| axis.source);
         let [rows, windows] = &self.reads;
         let plane = self.plan.source_plane();
@@ -219,6 +245,10 @@ impl<T: Element> Pairs<'_, T> {
                 }));
             }
         }
-        loads
+        Loads {
+            segments: segments.len(),
+            windows: windows.windows.len(),
+            loads,
+        }
     }
 }

@@ -6,7 +6,7 @@ use core::ops::Range;
 
 use pulp::Simd;
 
-use super::{Channels, Pairs, Segment};
+use super::{Pairs, Part, Segment};
 use crate::class::Class;
 use crate::element::Element;
 use crate::output::Places;
@@ -81,66 +81,93 @@ impl<T: Element> Pairs<'_, T> {
     pub(super) fn write<S: Simd, const N: usize>(
         &self,
         simd: S,
-        channels: Channels,
-        segments: &[Segment],
+        part: Part,
+        segments: &[Vec<Segment>],
         phases: &RowPhases,
         sums: &[T],
         target: &Places<T>,
     ) -> usize {
         let lanes = T::lanes::<S>();
-        let [height, width] = self.plan.axes.each_ref().map(|axis| axis.target);
         let count = self.plan.target.count;
-        let first = channels.block * self.weights.rows;
+        let first = part.block * self.weights.rows;
         let mut written = 0;
         assert!(sums.len() >= phases.classes.len() * self.weights.rows * self.panel);
         for channel in first..count.min(first + self.weights.rows) {
             let bias = self
                 .bias
-                .map_or(T::default(), |bias| bias[channels.group * count + channel]);
-            let at = (channel - first) * self.panel + channels.vector * lanes;
+                .map_or(T::default(), |bias| bias[part.group * count + channel]);
+            let planes = Planes {
+                first: part.group * count + channel,
+                maps: self.plan.problem.groups * count,
+            };
             for row in &phases.rows {
-                let mut vectors = [T::splat(simd, bias); N];
-                for (vector, phase) in vectors.iter_mut().zip(&row.columns) {
-                    // An output of one value has no odd places, and no sums of them.
-                    for sum in &phase.sums[..phase.count] {
-                        // SAFETY: the assertion is for the sums of all classes, and `at` is in one of them.
-                        let sum = unsafe { sums.as_ptr().add(sum + at).cast::<T::Vector<S>>() };
-                        // SAFETY: as above.
-                        let sum = unsafe { sum.read_unaligned() };
-                        *vector = T::add_vectors(simd, *vector, sum);
-                    }
-                }
-                let mut turns = take_turns::<S, T, N>(simd, vectors);
-                if N == 4 {
-                    turns = take_turns::<S, T, N>(simd, turns);
-                }
-                for segment in segments {
-                    let y = segment.y * height.step + row.row;
-                    if y >= height.length {
-                        continue;
-                    }
-                    let x = segment.x * N;
-                    let length = (segment.length * N).min(width.length - x);
-                    let map = segment.map * self.plan.problem.groups + channels.group;
-                    let plane = (map * count + channel) * self.plan.target_plane();
-                    let line = plane + y * width.length + x;
-                    // SAFETY: a cell is in one unit only, and so is a channel.
-                    let line = unsafe { target.slice(line..line + length) };
-                    if length == N * lanes {
-                        for (i, vector) in turns.iter().enumerate() {
-                            store::<S, T>(simd, line, i * lanes, *vector);
+                for (index, segments) in segments.iter().enumerate() {
+                    let at = (channel - first) * self.panel + index * lanes;
+                    let mut vectors = [T::splat(simd, bias); N];
+                    for (vector, phase) in vectors.iter_mut().zip(&row.columns) {
+                        // An output of one value has no odd places, and no sums of them.
+                        for sum in &phase.sums[..phase.count] {
+                            // SAFETY: the assertion is for the sums of all classes; `at` is in one of them.
+                            let sum = unsafe { sums.as_ptr().add(sum + at).cast::<T::Vector<S>>() };
+                            // SAFETY: as above.
+                            let sum = unsafe { sum.read_unaligned() };
+                            *vector = T::add_vectors(simd, *vector, sum);
                         }
-                        written += length;
-                        continue;
                     }
-                    for (i, vector) in turns.iter().enumerate() {
-                        let at = (i * lanes) as isize - (segment.lane * N) as isize;
-                        store_part::<S, T>(simd, line, at, *vector);
+                    let mut turns = take_turns::<S, T, N>(simd, vectors);
+                    if N == 4 {
+                        turns = take_turns::<S, T, N>(simd, turns);
                     }
-                    written += length;
+                    for segment in segments {
+                        written += self.store(simd, planes, segment, row.row, turns, target);
+                    }
                 }
             }
         }
         written
     }
+
+    /// Writes the cells of one segment. Returns the number of values.
+    #[inline(always)]
+    fn store<S: Simd, const N: usize>(
+        &self,
+        simd: S,
+        planes: Planes,
+        segment: &Segment,
+        row: usize,
+        vectors: [T::Vector<S>; N],
+        target: &Places<T>,
+    ) -> usize {
+        let lanes = T::lanes::<S>();
+        let [height, width] = self.plan.axes.each_ref().map(|axis| axis.target);
+        let (y, x) = (segment.y * height.step + row, segment.x * N);
+        if y >= height.length {
+            return 0;
+        }
+        let plane = segment.map * planes.maps + planes.first;
+        let first = plane * self.plan.target_plane() + y * width.length + x;
+        let length = (segment.length * N).min(width.length - x);
+        // SAFETY: a cell is in one unit only, and so is a channel.
+        let line = unsafe { target.slice(first..first + length) };
+        if length == N * lanes {
+            for (i, vector) in vectors.iter().enumerate() {
+                store::<S, T>(simd, line, i * lanes, *vector);
+            }
+        } else {
+            for (i, vector) in vectors.iter().enumerate() {
+                let at = (i * lanes) as isize - (segment.lane * N) as isize;
+                store_part::<S, T>(simd, line, at, *vector);
+            }
+        }
+        length
+    }
+}
+
+/// The planes of a channel.
+#[derive(Clone, Copy)]
+struct Planes {
+    /// The first map's.
+    first: usize,
+    /// From a map to the next.
+    maps: usize,
 }
