@@ -6,16 +6,16 @@ use pulp::Arch;
 
 use crate::element::Element;
 use crate::long_sum::pairwise_sum;
-use crate::plan::Plan;
+use crate::plan::{Choices, Plan};
 use crate::problem::Problem;
 use crate::threads::Threads;
 use crate::tuning::{
     FINITE_CHECK_VALUES, MAX_COPY_GROWTH, MAX_SCALAR_PRODUCT_CHANNELS, MAX_SCATTER_PLANE,
     MAX_SCATTER_POSITIONS, MAX_SHORT_SUM, MAX_SHORT_SUM_PRODUCTS, MAX_TINY_PLANE,
-    MIN_PLANNED_PRODUCTS, MIN_SCATTER_CHANNELS, MIN_TINY_PRODUCTS,
+    MIN_PANEL_PRODUCTS, MIN_PLANNED_PRODUCTS, MIN_SCATTER_CHANNELS, MIN_TINY_PRODUCTS,
 };
 use crate::{
-    direct, grad_weight as by_tiles, lines, pairs, pass, scalar_products, scatter, wide_stride,
+    direct, grad_weight as by_tiles, lines, panels, pass, scalar_products, scatter, wide_stride,
 };
 
 /// See [`crate::forward`].
@@ -37,11 +37,11 @@ pub(crate) fn forward<T: Element>(
         // that of reading the weights.
         let threads = Threads::worth(problem.products().max(4 * weight.len()));
         scatter::forward(arch, threads, problem, input, weight, bias)
-    } else if let Some(plan) = pairs::plan::<T>(arch, problem, Plan::forward)
-        && is_moderate(input)
-        && is_moderate(weight)
+    } else if let Some(plan) = plan_panels::<T>(arch, problem, Plan::forward)
+        && is_fit_for(&plan, input)
+        && is_fit_for(&plan, weight)
     {
-        pairs::compute(arch, threads, &plan, input, weight, bias)
+        panels::compute(arch, threads, &plan, input, weight, bias)
     } else if is_plain(problem) && !has_short_sums(problem) || !is_finite(weight) {
         direct::forward(threads, problem, input, weight, bias)
     } else if wide_stride::suits_forward::<T>(arch, problem) {
@@ -67,11 +67,11 @@ pub(crate) fn grad_input<T: Element>(
         grad_output.len(),
     );
     let threads = Threads::worth(problem.products());
-    if let Some(plan) = pairs::plan::<T>(arch, problem, Plan::grad_input)
-        && is_moderate(grad_output)
-        && is_moderate(weight)
+    if let Some(plan) = plan_panels::<T>(arch, problem, Plan::grad_input)
+        && is_fit_for(&plan, grad_output)
+        && is_fit_for(&plan, weight)
     {
-        pairs::compute(arch, threads, &plan, grad_output, weight, None)
+        panels::compute(arch, threads, &plan, grad_output, weight, None)
     } else if is_plain(problem) || !is_finite(weight) {
         direct::grad_input(threads, problem, weight, grad_output)
     } else if wide_stride::suits_grad_input::<T>(arch, problem) {
@@ -175,6 +175,28 @@ fn has_short_sums(problem: &Problem) -> bool {
         && (channels == 1 || problem.products() <= MAX_SHORT_SUM_PRODUCTS)
         && problem.products() > MIN_TINY_PRODUCTS
         && !is_sparse(problem)
+}
+
+/// The plan for [`panels`] if that is the faster way.
+fn plan_panels<T: Element>(
+    arch: Arch,
+    problem: &Problem,
+    plan: fn(&Problem, Choices) -> Plan,
+) -> Option<Plan> {
+    if problem.products() < MIN_PANEL_PRODUCTS {
+        return None;
+    }
+    panels::plan(problem, plan).filter(|plan| panels::pays::<T>(arch, plan))
+}
+
+/// Whether the plan computes what it should: minimal filtering adds and subtracts values before it
+/// multiplies them.
+fn is_fit_for<T: Element>(plan: &Plan, values: &[T]) -> bool {
+    if plan.axes.iter().any(|axis| axis.paired) {
+        is_moderate(values)
+    } else {
+        is_finite(values)
+    }
 }
 
 /// Whether all values are finite. Copies are padded with zeros, and `0 * inf` would turn the padding

@@ -176,7 +176,7 @@ mod lines;
 mod long_sum;
 mod output;
 mod pack;
-mod pairs;
+mod panels;
 mod pass;
 mod plan;
 mod problem;

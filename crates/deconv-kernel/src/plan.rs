@@ -59,15 +59,15 @@ pub(crate) struct Channels {
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Choices {
     /// Phases whose taps are the same but for a common shift share a class. Then even a few
-    /// channels make a class of many rows. Not with `pairs`.
+    /// channels make a class of many rows. Not for panels.
     pub(crate) merge_phases: bool,
     /// Columns have a copy for each shift, and need no zeros between two lines.
     pub(crate) copy_shifts: bool,
     /// Rows too, and need no zeros between two maps.
     pub(crate) copy_row_shifts: bool,
-    /// [Minimal filtering](pairs): rows and columns have a copy for each shift, and each class one phase
-    /// or one pair of phases.
-    pub(crate) pairs: bool,
+    /// For [panels](crate::panels): rows and columns have a copy for each shift; cells are in
+    /// [pairs](pairs) where taps are neighbours; and a class has one phase or one pair of phases.
+    pub(crate) panels: bool,
 }
 
 impl Plan {
@@ -130,10 +130,9 @@ impl Plan {
 }
 
 impl Choices {
-    /// [Minimal filtering](pairs).
-    pub(crate) fn in_pairs() -> Self {
+    pub(crate) fn for_panels() -> Self {
         Self {
-            pairs: true,
+            panels: true,
             ..Self::default()
         }
     }

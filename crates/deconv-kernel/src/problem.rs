@@ -2,8 +2,6 @@
 
 use core::ops::Range;
 
-use crate::tuning::{MAX_PAIR_KERNEL, MAX_PAIR_STRIDE};
-
 /// The sizes of one transposed convolution.
 ///
 /// # Shapes
@@ -145,22 +143,6 @@ impl Problem {
             self.taps(),
         ];
         sizes.into_iter().fold(1, usize::saturating_mul)
-    }
-
-    /// Whether [minimal filtering](crate::pairs) is possible: columns have neighbouring taps, every phase has a
-    /// tap, no zeros are appended, and there are not too many classes.
-    pub(crate) fn can_pair(&self) -> bool {
-        let [_, width] = &self.axes;
-        let small = |axis: &Axis| {
-            axis.stride <= MAX_PAIR_STRIDE
-                && (axis.stride..=MAX_PAIR_KERNEL).contains(&axis.kernel)
-                && (axis.stride == 1 || axis.dilation == 1)
-                && axis.kept().len() == axis.output
-        };
-        width.kernel > width.stride
-            && width.dilation == 1
-            && width.output >= width.stride
-            && self.axes.iter().all(small)
     }
 
     /// Refuses sizes that no kernel has, and a slice that has not as many values as its shape.

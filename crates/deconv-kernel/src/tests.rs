@@ -8,10 +8,10 @@ use pulp::Arch;
 use rayon::ThreadPool;
 
 use crate::draw::Draw;
-use crate::plan::{Choices, Plan};
+use crate::plan::Plan;
 use crate::threads::Threads;
 use crate::{Axis, Element, Problem};
-use crate::{direct, grad_weight, lines, pairs, pass, scalar_products, scatter, wide_stride};
+use crate::{direct, grad_weight, lines, panels, pass, scalar_products, scatter, wide_stride};
 
 /// Random sizes and a random crop.
 fn random_problem(draw: &mut Draw) -> Problem {
@@ -134,13 +134,13 @@ impl Case {
         compare("forward pass", got, output);
         let got = pass::grad_input(arch, threads, problem, &weight, &grad_output);
         compare("gradient of the input", got, grad_input);
-        if problem.can_pair() {
-            let plan = Plan::forward(problem, Choices::in_pairs());
-            let got = pairs::compute(arch, threads, &plan, &input, &weight, Some(&bias));
-            compare("forward pass with minimal filtering", got, output);
-            let plan = Plan::grad_input(problem, Choices::in_pairs());
-            let got = pairs::compute(arch, threads, &plan, &grad_output, &weight, None);
-            compare("minimal filtering, gradient of the input", got, grad_input);
+        if let Some(plan) = panels::plan(problem, Plan::forward) {
+            let got = panels::compute(arch, threads, &plan, &input, &weight, Some(&bias));
+            compare("forward pass in panels", got, output);
+        }
+        if let Some(plan) = panels::plan(problem, Plan::grad_input) {
+            let got = panels::compute(arch, threads, &plan, &grad_output, &weight, None);
+            compare("gradient of the input in panels", got, grad_input);
         }
         let got = scatter::forward(arch, threads, problem, &input, &weight, Some(&bias));
         compare("forward pass by scattering", got, output);
@@ -357,8 +357,10 @@ fn large_numbers_reach_only_their_own_results_with_minimal_filtering() {
         axes: [axis(8), axis(32)],
     };
     for arch in archs() {
-        assert!(pairs::plan::<f64>(arch, &problem, Plan::forward).is_some());
-        assert!(pairs::plan::<f64>(arch, &problem, Plan::grad_input).is_some());
+        for plan in [Plan::forward, Plan::grad_input] {
+            let plan = panels::plan(&problem, plan).expect("a plan");
+            assert!(plan.axes[1].paired && panels::pays::<f64>(arch, &plan));
+        }
     }
     let mut draw = Draw::new(9);
     for large in [None, Some(1e200), Some(f64::INFINITY), Some(f64::NAN)] {
@@ -422,11 +424,11 @@ fn results_are_the_same_to_the_last_bit_on_any_number_of_threads() {
                         grad_weight::grad_weight(arch, threads, &problem, x, g).unwrap(),
                         scalar_products::grad_weight(arch, threads, &problem, x, g),
                     ];
-                    if problem.can_pair() {
-                        let plan = Plan::forward(&problem, Choices::in_pairs());
-                        results.push(pairs::compute(arch, threads, &plan, x, w, None));
-                        let plan = Plan::grad_input(&problem, Choices::in_pairs());
-                        results.push(pairs::compute(arch, threads, &plan, g, w, None));
+                    if let Some(plan) = panels::plan(&problem, Plan::forward) {
+                        results.push(panels::compute(arch, threads, &plan, x, w, None));
+                    }
+                    if let Some(plan) = panels::plan(&problem, Plan::grad_input) {
+                        results.push(panels::compute(arch, threads, &plan, g, w, None));
                     }
                     results.into_iter().map(bits).collect()
                 });

@@ -10,7 +10,7 @@ use crate::element::Element;
 use crate::problem::Problem;
 use crate::threads::Threads;
 use crate::tuning::MIN_VALUES_PER_JOB;
-use crate::vectors::{as_uninit, load, square, store};
+use crate::vectors::{as_uninit, load, store, take_all_turns};
 
 /// Transposes the input to `[group][block of channels][map, position][channel]`, with blocks of
 /// `block` channels; anything past a group's last channel. Nothing, if a value is infinite or NaN.
@@ -109,7 +109,10 @@ impl<T: Element> Transpose<'_, T> {
             for row in rows {
                 zeros = T::mul_add(simd, row, zero, zeros);
             }
-            for (row, vector) in square::<S, T, N>(simd, rows).into_iter().enumerate() {
+            for (row, vector) in take_all_turns::<S, T, N>(simd, rows)
+                .into_iter()
+                .enumerate()
+            {
                 let to = (at + row) * self.block + first;
                 store::<S, T>(simd, as_uninit(self.to), to, vector);
             }
@@ -199,7 +202,7 @@ fn kernels_of<S: Simd, T: Element, const N: usize>(
                 let place = places[(tap + row).min(taps - 1)];
                 load::<S, T>(simd, sums, place + first)
             });
-            let rows = square::<S, T, N>(simd, rows);
+            let rows = take_all_turns::<S, T, N>(simd, rows);
             for (channel, vector) in (first..channels).zip(rows) {
                 let at = channel * taps + tap;
                 if at + N <= grad.len() {

@@ -45,45 +45,44 @@ pub(crate) const MAX_L2_SHARES: usize = 4;
 /// it; and for no call below this. Fitted to 340 random layers (k 2 to 6, strides 1 and 2, 3 to 512
 /// channels, 8 to 4,096 positions; forward and gradient of the input; Zen 5, 2 threads): of the 144 that
 /// this rule takes, time without over time with was 0.63 to 1.53, geometric mean 1.26, 3 below 0.95.
-pub(crate) const MIN_PAIR_PRODUCTS: usize = 1 << 18;
+pub(crate) const MIN_PANEL_PRODUCTS: usize = 1 << 18;
 
-/// See [`MIN_PAIR_PRODUCTS`].
+/// See [`MIN_PANEL_PRODUCTS`].
 pub(crate) const PAIR_COPY_COST: usize = 15;
 
-/// See [`MIN_PAIR_PRODUCTS`].
+/// See [`MIN_PANEL_PRODUCTS`].
 pub(crate) const PAIR_SUM_COST: usize = 10;
 
-/// See [`MIN_PAIR_PRODUCTS`].
+/// See [`MIN_PANEL_PRODUCTS`].
 pub(crate) const PAIR_WEIGHT_COST: usize = 30;
 
 /// Of the copies of a panel, which a tile reads for each block of target channels: 1.5 times a
 /// second-level cache of 1 MiB. Beyond, layers of 512 channels took 0.5 to 1.07 times as long without.
-pub(crate) const MAX_PAIR_COPIES_BYTES: usize = 3 << 19;
+pub(crate) const MAX_PANEL_BYTES: usize = 3 << 19;
 
 /// A unit takes so many panels that their copies fit in this, of a second-level cache of 1 MiB.
-pub(crate) const MAX_PAIR_UNIT_BYTES: usize = 1 << 19;
+pub(crate) const MAX_PANEL_UNIT_BYTES: usize = 1 << 19;
 
 /// Of a group's weights for minimal filtering: beyond, they leave the third-level cache.
-pub(crate) const MAX_PAIR_WEIGHTS_BYTES: usize = 8 << 20;
+pub(crate) const MAX_PANEL_WEIGHTS_BYTES: usize = 8 << 20;
 
-/// Minimal filtering is possible for strides up to this. It interleaves 2 or 4 vectors.
-pub(crate) const MAX_PAIR_STRIDE: usize = 2;
+/// Panels interleave 1, 2 or 4 vectors.
+pub(crate) const MAX_PANEL_STEP: usize = 4;
 
-/// And for kernels up to this.
-pub(crate) const MAX_PAIR_KERNEL: usize = 9;
+/// Panels are possible for kernels up to this.
+pub(crate) const MAX_PANEL_KERNEL: usize = 9;
 
-/// Values of one channel's line that a cell reads with minimal filtering, and copies that it makes of them:
-/// with a kernel of [`MAX_PAIR_KERNEL`], up to 12 and 14.
-pub(crate) const MAX_PAIR_READS: usize = 16;
+/// The most neighbours on a line that the copies of a cell are made of.
+pub(crate) const MAX_PANEL_READS: usize = 16;
 
 /// Blocks of target channels that take as long as the copies of a panel. Not measured.
-pub(crate) const PAIR_COPY_BLOCKS: usize = 2;
+pub(crate) const PANEL_COPY_BLOCKS: usize = 2;
 
 /// The most steps of a tile with minimal filtering. Its products are larger than what they add up to,
 /// so partial sums are shorter: the errors of the test `minimal_filtering_keeps_the_digits` are 0.88
 /// and 0.79 times those without it; with 128 steps they are 1.21 and 1.03, with 512 steps 1.21 and 1.99
 /// times. The pix2pix layer takes 1 % longer than with 128.
-pub(crate) const PAIR_TILE_STEPS: usize = 64;
+pub(crate) const PANEL_TILE_STEPS: usize = 64;
 
 /// Small maps are copied value by value, once for each shift: only where there are at most so many
 /// copies. DCGAN's layers (k 4) have up to 16; more were not measured.

@@ -185,13 +185,16 @@ fn deinterleave<S: Simd, T: Element>(
     apart
 }
 
-/// Every `N`th number of `N` vectors, from each of the first `N` on. `N` is 2 or 4.
+/// Every `N`th number of `N` vectors, from each of the first `N` on. `N` is 1, 2 or 4.
 #[inline(always)]
 pub(crate) fn take_apart<S: Simd, T: Element, const N: usize>(
     simd: S,
     vectors: [T::Vector<S>; N],
 ) -> [T::Vector<S>; N] {
     let mut apart = vectors;
+    if N == 1 {
+        return apart;
+    }
     if N == 2 {
         [apart[0], apart[1]] = deinterleave::<S, T>(simd, vectors[0], vectors[1]);
     } else {
@@ -204,9 +207,9 @@ pub(crate) fn take_apart<S: Simd, T: Element, const N: usize>(
     apart
 }
 
-/// Transposes `N` vectors of `N` numbers.
+/// The numbers of `N` vectors in turns: of `N` numbers in each, the transpose. `N` is 1, 2, 4, 8 or 16.
 #[inline(always)]
-pub(crate) fn square<S: Simd, T: Element, const N: usize>(
+pub(crate) fn take_all_turns<S: Simd, T: Element, const N: usize>(
     simd: S,
     mut rows: [T::Vector<S>; N],
 ) -> [T::Vector<S>; N] {

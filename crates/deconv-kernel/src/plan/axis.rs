@@ -21,6 +21,13 @@ pub(crate) struct AxisPlan {
     pub(crate) classes: Vec<AxisClass>,
 }
 
+impl AxisPlan {
+    /// The values of the longest phase, with those of phases that no tap reaches and appended zeros.
+    pub(crate) fn all_cells(&self) -> usize {
+        self.target.length.div_ceil(self.target.step)
+    }
+}
+
 /// The source or the target on one axis.
 #[derive(Clone, Copy)]
 pub(crate) struct Line {
@@ -182,7 +189,7 @@ impl AxisPlan {
         phases: Vec<Vec<Tap>>,
         choices: Choices,
     ) -> Self {
-        let paired = choices.pairs && phases.iter().any(|taps| has_neighbours(taps));
+        let paired = choices.panels && phases.iter().any(|taps| has_neighbours(taps));
         let phases: Vec<RawPhase> = if paired {
             let steps = [source.step, target.step];
             source.step *= 2;
@@ -197,12 +204,12 @@ impl AxisPlan {
         let phase_cells: Vec<usize> = (0..target.step)
             .map(|phase| kept.saturating_sub(phase).div_ceil(target.step))
             .collect();
-        let groups = if choices.pairs {
+        let groups = if choices.panels {
             phases.into_iter().filter_map(PhaseGroup::of_one).collect()
         } else {
             group_phases(phases, choices.merge_phases)
         };
-        let copies = list_copies(&groups, choices.copy_shifts || choices.pairs);
+        let copies = list_copies(&groups, choices.copy_shifts || choices.panels);
         let classes: Vec<AxisClass> = groups
             .iter()
             .map(|group| place_taps(group, &copies))

@@ -5,7 +5,7 @@ use super::{each_product, whole_map};
 use crate::draw::Draw;
 use crate::plan::{Choices, Plan};
 use crate::threads::Threads;
-use crate::{Arch, Problem, pairs, pass};
+use crate::{Arch, Problem, panels, pass};
 
 fn problem(batch: usize, c_in: usize, c_out: usize, axes: [crate::Axis; 2]) -> Problem {
     Problem {
@@ -158,16 +158,16 @@ fn minimal_filtering_keeps_the_digits() {
             .map(|(got, exact)| f64::from(*got) - exact);
         errors.map(|error| error * error).sum::<f64>().sqrt()
     };
-    let forward = Plan::forward(&problem, Choices::in_pairs());
-    let backward = Plan::grad_input(&problem, Choices::in_pairs());
+    let forward = Plan::forward(&problem, Choices::for_panels());
+    let backward = Plan::grad_input(&problem, Choices::for_panels());
     let results = [
         [
             pass::forward(arch, threads, &problem, x, w, None),
             pass::grad_input(arch, threads, &problem, w, g),
         ],
         [
-            pairs::compute(arch, threads, &forward, x, w, None),
-            pairs::compute(arch, threads, &backward, g, w, None),
+            panels::compute(arch, threads, &forward, x, w, None),
+            panels::compute(arch, threads, &backward, g, w, None),
         ],
     ];
     let errors = results.map(|[forward, backward]| {

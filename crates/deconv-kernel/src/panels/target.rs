@@ -6,12 +6,12 @@ use core::ops::Range;
 
 use pulp::Simd;
 
-use super::{Pairs, Part, Segment};
+use super::{Panels, Part, Segment};
 use crate::class::Class;
 use crate::element::Element;
 use crate::output::Places;
 use crate::plan::Plan;
-use crate::vectors::{store, store_part, take_turns};
+use crate::vectors::{store, store_part, take_all_turns};
 
 /// The phases of a row and its neighbour, whose classes have a phase in common.
 pub(super) struct RowPhases {
@@ -74,7 +74,7 @@ impl RowPhases {
     }
 }
 
-impl<T: Element> Pairs<'_, T> {
+impl<T: Element> Panels<'_, T> {
     /// Adds the sums of a block up to phases, interleaves them, and adds the bias. Returns the number of
     /// values. `N` is the target's step.
     #[inline(always)]
@@ -114,10 +114,7 @@ impl<T: Element> Pairs<'_, T> {
                             *vector = T::add_vectors(simd, *vector, sum);
                         }
                     }
-                    let mut turns = take_turns::<S, T, N>(simd, vectors);
-                    if N == 4 {
-                        turns = take_turns::<S, T, N>(simd, turns);
-                    }
+                    let turns = take_all_turns::<S, T, N>(simd, vectors);
                     for segment in segments {
                         written += self.store(simd, planes, segment, row.row, turns, target);
                     }

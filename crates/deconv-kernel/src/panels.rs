@@ -31,13 +31,13 @@ use crate::cut::even_part;
 use crate::element::Element;
 use crate::output::{Fresh, Places};
 use crate::plan::{AxisPlan, Choices, Plan};
-use crate::problem::Problem;
+use crate::problem::{Axis, Problem};
 use crate::threads::Threads;
 use crate::tile::{Registers, SideBySide, Step, Steps, Tile, VECTORS};
 use crate::tuning::{
-    MAX_PAIR_COPIES_BYTES, MAX_PAIR_UNIT_BYTES, MAX_PAIR_WEIGHTS_BYTES, MIN_PAIR_PRODUCTS,
-    PAIR_COPY_BLOCKS, PAIR_COPY_COST, PAIR_SUM_COST, PAIR_TILE_STEPS, PAIR_WEIGHT_COST,
-    UNITS_PER_THREAD,
+    MAX_PANEL_BYTES, MAX_PANEL_KERNEL, MAX_PANEL_READS, MAX_PANEL_STEP, MAX_PANEL_UNIT_BYTES,
+    MAX_PANEL_WEIGHTS_BYTES, PAIR_COPY_COST, PAIR_SUM_COST, PAIR_WEIGHT_COST, PANEL_COPY_BLOCKS,
+    PANEL_TILE_STEPS, UNITS_PER_THREAD,
 };
 
 use self::source::Reads;
@@ -45,7 +45,7 @@ use self::target::RowPhases;
 use self::weights::Weights;
 
 /// A call with all that its units share.
-struct Pairs<'a, T: Element> {
+struct Panels<'a, T: Element> {
     plan: &'a Plan,
     source: &'a [T],
     bias: Option<&'a [T]>,
@@ -100,17 +100,26 @@ struct Scratch<T: Element> {
     sums: Buffer<T>,
 }
 
-/// The plan of a call for which this is the faster way: where fewer products make up for the copies, the
-/// weights and the sums. [`MIN_PAIR_PRODUCTS`] has the measurements.
-pub(crate) fn plan<T: Element>(
-    arch: Arch,
-    problem: &Problem,
-    plan: fn(&Problem, Choices) -> Plan,
-) -> Option<Plan> {
-    if !problem.can_pair() || problem.products() < MIN_PAIR_PRODUCTS {
+/// The plan of a call, if there is one: strides of 1, 2 and 4 (2 with minimal filtering), and small kernels.
+pub(crate) fn plan(problem: &Problem, plan: fn(&Problem, Choices) -> Plan) -> Option<Plan> {
+    let small = |axis: &Axis| axis.kernel <= MAX_PANEL_KERNEL && axis.stride <= MAX_PANEL_STEP;
+    if !problem.axes.iter().all(small) {
         return None;
     }
-    let plan = plan(problem, Choices::in_pairs());
+    let plan = plan(problem, Choices::for_panels());
+    let [_, width] = &plan.axes;
+    let steps = [width.source.step, width.target.step];
+    let interleaves = |step: &usize| *step <= MAX_PANEL_STEP && step.is_power_of_two();
+    let reads = Reads::new(width, true).values(width);
+    // Without a copy, all that the output keeps are appended zeros.
+    let fits = plan.copies() > 0 && reads <= MAX_PANEL_READS && steps.iter().all(interleaves);
+    fits.then_some(plan)
+}
+
+/// Whether this is the faster way for a plan: where fewer products make up for the copies, the weights and the
+/// sums. [`MIN_PANEL_PRODUCTS`] has the measurements.
+pub(crate) fn pays<T: Element>(arch: Arch, plan: &Plan) -> bool {
+    let problem = &plan.problem;
     let registers = Registers::of::<T>(arch);
     let panel = VECTORS * registers.lanes;
     let [height, width] = &plan.axes;
@@ -119,15 +128,15 @@ pub(crate) fn plan<T: Element>(
     let classes = height.classes.len() * width.classes.len();
     let (sources, targets) = (plan.source.count, plan.target.count);
     let rows = targets.div_ceil(registers.rows) * even_part(targets, registers.rows);
-    let cells = (problem.batch * height.cells * width.cells).next_multiple_of(panel);
+    let cells = problem.batch * height.all_cells() * width.all_cells();
     let of_a_cell = products * sources * rows
         + PAIR_COPY_COST * plan.copies() * sources
         + PAIR_SUM_COST * classes * targets;
     let weights = products * sources * targets;
-    let pays = cells * of_a_cell + PAIR_WEIGHT_COST * weights < problem.products() / problem.groups;
-    let fits = plan.copies() * sources * panel * size_of::<T>() <= MAX_PAIR_COPIES_BYTES
-        && weights * size_of::<T>() <= MAX_PAIR_WEIGHTS_BYTES;
-    (pays && fits).then_some(plan)
+    let costs = cells.next_multiple_of(panel) * of_a_cell + PAIR_WEIGHT_COST * weights;
+    let fits = plan.copies() * sources * panel * size_of::<T>() <= MAX_PANEL_BYTES
+        && weights * size_of::<T>() <= MAX_PANEL_WEIGHTS_BYTES;
+    costs < problem.products() / problem.groups && fits
 }
 
 /// Computes the target `[batch, groups * channels, height, width]` by a plan in pairs.
@@ -147,7 +156,7 @@ pub(crate) fn compute<T: Element>(
     // fall on the same sets of the cache.
     let copy_stride = (plan.source.count.next_multiple_of(8) + 1) * panel;
     let (steps, operands) = steps(plan, &classes, weights.rows, panel, copy_stride);
-    let pairs = Pairs {
+    let panels = Panels {
         plan,
         source,
         bias,
@@ -162,7 +171,7 @@ pub(crate) fn compute<T: Element>(
         operands,
         weights,
     };
-    let units = pairs.units(threads);
+    let units = panels.units(threads);
     let maps = plan.problem.batch * plan.problem.groups;
     let length = maps * plan.target.count * plan.target_plane();
     Fresh::build(length, |target| {
@@ -170,7 +179,7 @@ pub(crate) fn compute<T: Element>(
         let written = AtomicUsize::new(0);
         threads.each_with(units.into_iter(), Scratch::default, |scratch, unit| {
             let values = arch.dispatch(Compute {
-                pairs: &pairs,
+                panels: &panels,
                 unit,
                 target: &target,
                 scratch,
@@ -217,7 +226,7 @@ fn steps(
     (patterns.iter().map(steps_of).collect(), operands)
 }
 
-impl<T: Element> Pairs<'_, T> {
+impl<T: Element> Panels<'_, T> {
     /// Cuts the target. Where there are few panels, the target channels are cut too, though each part then
     /// copies the source anew.
     fn units(&self, threads: Threads) -> Vec<Unit> {
@@ -227,14 +236,14 @@ impl<T: Element> Pairs<'_, T> {
         // The time of the thread that takes most units.
         let time = |parts: &usize| {
             let units = problem.groups * panels * parts;
-            units.div_ceil(threads.count()) * (blocks.div_ceil(*parts) + PAIR_COPY_BLOCKS)
+            units.div_ceil(threads.count()) * (blocks.div_ceil(*parts) + PANEL_COPY_BLOCKS)
         };
         let parts = (1..=blocks).min_by_key(time).unwrap_or(1);
         let blocks_of_a_part = blocks.div_ceil(parts);
         // A channel's values lie side by side, and so do those of a block's weights.
         let bytes = self.panel_copies() * size_of::<T>();
         let most = panels * parts / (UNITS_PER_THREAD * threads.count());
-        let at_once = (MAX_PAIR_UNIT_BYTES / bytes).min(most).max(1) * self.panel;
+        let at_once = (MAX_PANEL_UNIT_BYTES / bytes).min(most).max(1) * self.panel;
         let mut units = Vec::with_capacity(problem.groups * panels * parts);
         for group in 0..problem.groups {
             for first in (0..cells).step_by(at_once) {
@@ -258,12 +267,12 @@ impl<T: Element> Pairs<'_, T> {
     /// Cells of a map.
     fn map_cells(&self) -> usize {
         let [height, width] = &self.plan.axes;
-        height.cells * width.cells
+        height.all_cells() * width.all_cells()
     }
 
     /// The lines that a unit's vector `index` has cells of.
     fn segments(&self, unit: &Unit, index: usize) -> Vec<Segment> {
-        let (lanes, columns) = (self.panel / VECTORS, self.plan.axes[1].cells);
+        let (lanes, columns) = (self.panel / VECTORS, self.plan.axes[1].all_cells());
         let first = unit.cells.start + index * lanes;
         let end = unit.cells.end.min(first + lanes);
         let mut segments = Vec::new();
@@ -287,7 +296,7 @@ impl<T: Element> Pairs<'_, T> {
 /// The computation of a unit, with the machine's vector instructions. Returns the values that it has
 /// written.
 struct Compute<'a, T: Element> {
-    pairs: &'a Pairs<'a, T>,
+    panels: &'a Panels<'a, T>,
     unit: Unit,
     target: &'a Places<'a, T>,
     scratch: &'a mut Scratch<T>,
@@ -299,37 +308,39 @@ impl<T: Element> WithSimd for Compute<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> usize {
         let Self {
-            pairs,
+            panels,
             unit,
             target,
             scratch,
         } = self;
-        let plan = pairs.plan;
-        let panels = unit.cells.len().div_ceil(pairs.panel);
-        scratch.fit(pairs, panels);
-        let segments: Vec<Vec<Segment>> = (0..panels * VECTORS)
-            .map(|index| pairs.segments(&unit, index))
+        let plan = panels.plan;
+        let count = unit.cells.len().div_ceil(panels.panel);
+        scratch.fit(panels, count);
+        let segments: Vec<Vec<Segment>> = (0..count * VECTORS)
+            .map(|index| panels.segments(&unit, index))
             .collect();
         let (group, copies) = (unit.group, &mut scratch.copies);
         match plan.axes[1].source.step {
-            2 => pairs.copy::<S, 2, 8>(simd, group, &segments, copies),
-            4 => pairs.copy::<S, 4, 4>(simd, group, &segments, copies),
+            1 => panels.copy::<S, 1, 8>(simd, group, &segments, copies),
+            2 => panels.copy::<S, 2, 8>(simd, group, &segments, copies),
+            4 => panels.copy::<S, 4, 4>(simd, group, &segments, copies),
             step => panic!("copies at a step of {step}"),
         }
         let mut written = 0;
         for block in unit.blocks.clone() {
-            for rows in &pairs.rows {
+            for rows in &panels.rows {
                 for (panel, segments) in segments.chunks_exact(VECTORS).enumerate() {
                     let part = Part {
                         group,
                         block,
                         panel,
                     };
-                    pairs.multiply(simd, part, rows.classes.clone(), scratch);
+                    panels.multiply(simd, part, rows.classes.clone(), scratch);
                     let sums = &scratch.sums;
                     written += match plan.axes[1].target.step {
-                        2 => pairs.write::<S, 2>(simd, part, segments, rows, sums, target),
-                        4 => pairs.write::<S, 4>(simd, part, segments, rows, sums, target),
+                        1 => panels.write::<S, 1>(simd, part, segments, rows, sums, target),
+                        2 => panels.write::<S, 2>(simd, part, segments, rows, sums, target),
+                        4 => panels.write::<S, 4>(simd, part, segments, rows, sums, target),
                         step => panic!("{step} phases"),
                     };
                 }
@@ -350,12 +361,12 @@ struct Part {
 }
 
 impl<T: Element> Scratch<T> {
-    fn fit(&mut self, pairs: &Pairs<T>, panels: usize) {
+    fn fit(&mut self, panels: &Panels<T>, count: usize) {
         for (buffer, length) in [
-            (&mut self.copies, panels * pairs.panel_copies()),
+            (&mut self.copies, count * panels.panel_copies()),
             (
                 &mut self.sums,
-                pairs.operands.len() * pairs.weights.rows * pairs.panel,
+                panels.operands.len() * panels.weights.rows * panels.panel,
             ),
         ] {
             if buffer.len() < length {
@@ -365,7 +376,7 @@ impl<T: Element> Scratch<T> {
     }
 }
 
-impl<T: Element> Pairs<'_, T> {
+impl<T: Element> Panels<'_, T> {
     /// Computes the sums of some classes.
     #[inline(always)]
     fn multiply<S: Simd>(
@@ -384,13 +395,13 @@ impl<T: Element> Pairs<'_, T> {
             let operands = &self.operands[class];
             let steps = &self.steps[operands.steps];
             let end = steps.all().len();
-            for first in (0..end).step_by(PAIR_TILE_STEPS) {
+            for first in (0..end).step_by(PANEL_TILE_STEPS) {
                 let tile = Tile {
                     source: &copies[operands.copies..],
                     weights: self.weights.of(part.group, part.block, class),
                     rows: SideBySide(count),
                     steps,
-                    range: first..end.min(first + PAIR_TILE_STEPS),
+                    range: first..end.min(first + PANEL_TILE_STEPS),
                     begin: first == 0,
                 };
                 tile.run(simd, &starts, sums, self.panel);

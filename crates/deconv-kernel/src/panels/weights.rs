@@ -9,7 +9,7 @@ use crate::element::Element;
 use crate::plan::{Plan, TapSum};
 use crate::threads::Threads;
 use crate::tile::Registers;
-use crate::vectors::{as_uninit, load, load_part, square, store, store_part};
+use crate::vectors::{as_uninit, load, load_part, store, store_part, take_all_turns};
 
 /// The weights of all classes.
 pub(super) struct Weights<T: Element> {
@@ -132,7 +132,7 @@ impl<T: Element> Pack<'_, T> {
                         let at = (kernel + tap) as isize;
                         *vector = load_part::<S, T>(simd, self.weight, at, some);
                     }
-                    for (i, vector) in square::<S, T, N>(simd, vectors).iter().enumerate() {
+                    for (i, vector) in take_all_turns::<S, T, N>(simd, vectors).iter().enumerate() {
                         store::<S, T>(simd, as_uninit(&mut kernels), (tap + i) * N, *vector);
                     }
                 }

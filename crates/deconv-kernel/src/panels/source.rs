@@ -4,11 +4,11 @@
 
 use pulp::Simd;
 
-use super::{Pairs, Segment};
+use super::{Panels, Segment};
 use crate::element::Element;
 use crate::plan::{AxisPlan, Copied};
 use crate::tile::VECTORS;
-use crate::tuning::MAX_PAIR_READS;
+use crate::tuning::MAX_PANEL_READS;
 use crate::vectors::{prefetch, take_apart};
 
 /// What the copies of one axis read.
@@ -72,6 +72,13 @@ struct Load {
     lanes: [usize; 2],
 }
 
+impl Reads {
+    /// The values of all windows.
+    pub(super) fn values(&self, axis: &AxisPlan) -> usize {
+        self.windows.len() * axis.source.step
+    }
+}
+
 /// What a vector of cells reads of a channel.
 struct Loads<const N: usize> {
     segments: usize,
@@ -89,7 +96,7 @@ impl<const N: usize> Loads<N> {
     }
 }
 
-impl<T: Element> Pairs<'_, T> {
+impl<T: Element> Panels<'_, T> {
     /// Writes the copies of some vectors of cells, for all source channels: `[panel][copy][channel][cell]`.
     /// `N` is the source's step. So many channels are copied at once, since to find out what a copy is made of
     /// takes longer than to make it.
@@ -112,7 +119,7 @@ impl<T: Element> Pairs<'_, T> {
         assert!(copies.len() >= vectors.len().div_ceil(VECTORS) * rows * self.copy_stride);
         assert!(channels.next_multiple_of(CHANNELS) * self.panel <= self.copy_stride);
         // What the copies of a line are made of, for some channels.
-        let mut values = [[T::splat(simd, T::default()); CHANNELS]; MAX_PAIR_READS];
+        let mut values = [[T::splat(simd, T::default()); CHANNELS]; MAX_PANEL_READS];
         // The lines of the next channels: 1.0 to 1.1 times as fast, most on large maps.
         let ahead = (CHANNELS * self.plan.source_plane()) as isize;
         for first in (0..channels).step_by(CHANNELS) {
