@@ -15,7 +15,8 @@ use crate::tuning::{
     MIN_PANEL_PRODUCTS, MIN_PLANNED_PRODUCTS, MIN_SCATTER_CHANNELS, MIN_TINY_PRODUCTS,
 };
 use crate::{
-    direct, grad_weight as by_tiles, lines, panels, pass, scalar_products, scatter, wide_stride,
+    depthwise, direct, grad_weight as by_tiles, lines, panels, pass, scalar_products, scatter,
+    wide_stride,
 };
 
 /// See [`crate::forward`].
@@ -38,14 +39,15 @@ pub(crate) fn forward<T: Element>(
         let threads = Threads::worth(problem.products().max(4 * weight.len()));
         scatter::forward(arch, threads, problem, input, weight, bias)
     } else if let Some(plan) = plan_panels::<T>(arch, problem, Plan::forward)
-        && is_fit_for(&plan, input)
-        && is_fit_for(&plan, weight)
+        && is_fit_for(&plan, input, weight)
     {
         panels::compute(arch, threads, &plan, input, weight, bias)
     } else if is_plain(problem) && !has_short_sums(problem) || !is_finite(weight) {
         direct::forward(threads, problem, input, weight, bias)
     } else if wide_stride::suits_forward::<T>(arch, problem) {
         wide_stride::forward(arch, threads, problem, input, weight, bias)
+    } else if has_short_sums(problem) && depthwise::suits(problem, threads) {
+        depthwise::forward(arch, threads, problem, input, weight, bias)
     } else if has_short_sums(problem) {
         lines::forward(arch, threads, problem, input, weight, bias)
     } else {
@@ -68,8 +70,7 @@ pub(crate) fn grad_input<T: Element>(
     );
     let threads = Threads::worth(problem.products());
     if let Some(plan) = plan_panels::<T>(arch, problem, Plan::grad_input)
-        && is_fit_for(&plan, grad_output)
-        && is_fit_for(&plan, weight)
+        && is_fit_for(&plan, grad_output, weight)
     {
         panels::compute(arch, threads, &plan, grad_output, weight, None)
     } else if is_plain(problem) || !is_finite(weight) {
@@ -189,13 +190,13 @@ fn plan_panels<T: Element>(
     panels::plan(problem, plan).filter(|plan| panels::pays::<T>(arch, plan))
 }
 
-/// Whether the plan computes what it should: minimal filtering adds and subtracts values before it
-/// multiplies them.
-fn is_fit_for<T: Element>(plan: &Plan, values: &[T]) -> bool {
-    if plan.axes.iter().any(|axis| axis.paired) {
-        is_moderate(values)
+/// Whether the plan computes what it should. Minimal filtering adds and subtracts values before it multiplies
+/// them.
+fn is_fit_for<T: Element>(plan: &Plan, source: &[T], weight: &[T]) -> bool {
+    if plan.has_pairs() {
+        is_moderate(source) && is_moderate(weight)
     } else {
-        is_finite(values)
+        is_finite(weight)
     }
 }
 

@@ -167,6 +167,7 @@ mod buffer;
 mod class;
 mod copies;
 mod cut;
+mod depthwise;
 mod direct;
 mod dispatch;
 mod dot;

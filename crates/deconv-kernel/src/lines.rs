@@ -46,18 +46,18 @@ use self::sums::{MAX_VECTORS, Operands, write};
 const MAX_TARGETS: usize = 4;
 
 /// One axis.
-struct Line {
+pub(crate) struct Line {
     /// The taps that reach each phase of the output.
-    phases: Vec<Vec<Tap>>,
+    pub(crate) phases: Vec<Vec<Tap>>,
     /// The lowest shift of a tap, and how many more there are up to the highest.
-    low: isize,
-    reach: usize,
+    pub(crate) low: isize,
+    pub(crate) reach: usize,
     /// Cells of the longest phase.
-    cells: usize,
+    pub(crate) cells: usize,
 }
 
 impl Line {
-    fn new(axis: &Axis) -> Self {
+    pub(crate) fn new(axis: &Axis) -> Self {
         let phases: Vec<Vec<Tap>> = (0..axis.stride.min(axis.output))
             .map(|phase| forward_taps(axis, phase))
             .collect();

@@ -8,7 +8,7 @@
 //! for some panels:
 //!     for each source channel:  write its values and differences, [panel][copy][channel][cell]
 //!     for each block of target channels, the rows of a tile:
-//!         for each row of phases and its neighbour, for each panel:
+//!         for each panel, for each row of phases and its neighbour:
 //!             for each class:  sums = weights * copies
 //!             for each phase:  add the sums of its classes, interleave, write
 //! ```
@@ -36,12 +36,13 @@ use crate::threads::Threads;
 use crate::tile::{Registers, SideBySide, Step, Steps, Tile, VECTORS};
 use crate::tuning::{
     MAX_PANEL_BYTES, MAX_PANEL_KERNEL, MAX_PANEL_READS, MAX_PANEL_STEP, MAX_PANEL_UNIT_BYTES,
-    MAX_PANEL_WEIGHTS_BYTES, PAIR_COPY_COST, PAIR_SUM_COST, PAIR_WEIGHT_COST, PANEL_COPY_BLOCKS,
-    PANEL_TILE_STEPS, UNITS_PER_THREAD,
+    MAX_PANEL_WEIGHTS_BYTES, MAX_TILE_STEPS, MIN_UNPAIRED_CELLS, MIN_UNPAIRED_PRODUCTS,
+    MIN_UNPAIRED_SOURCES, MIN_UNPAIRED_TARGETS, PAIR_COPY_COST, PAIR_SUM_COST, PAIR_TILE_STEPS,
+    PAIR_WEIGHT_COST, PANEL_COPY_BLOCKS, UNITS_PER_THREAD,
 };
 
-use self::source::Reads;
-use self::target::RowPhases;
+use self::source::{Load, Reads};
+use self::target::{Line, RowPhases};
 use self::weights::Weights;
 
 /// A call with all that its units share.
@@ -59,6 +60,8 @@ struct Panels<'a, T: Element> {
     operands: Vec<Operands>,
     /// The steps of classes, by the distances of the copies that they read.
     steps: Vec<Steps>,
+    /// The most steps of a tile.
+    tile_steps: usize,
     weights: Weights<T>,
     rows: Vec<RowPhases>,
 }
@@ -98,6 +101,12 @@ struct Scratch<T: Element> {
     copies: Buffer<T>,
     /// `[class][row][cell]`
     sums: Buffer<T>,
+    /// Of each vector of cells.
+    segments: Lists<Segment>,
+    /// What each vector reads of a channel, `[row][window][segment]`.
+    loads: Lists<Load>,
+    /// Where each vector's rows of phases go.
+    lines: Lists<Line>,
 }
 
 /// The plan of a call, if there is one: strides of 1, 2 and 4 (2 with minimal filtering), and small kernels.
@@ -116,8 +125,8 @@ pub(crate) fn plan(problem: &Problem, plan: fn(&Problem, Choices) -> Plan) -> Op
     fits.then_some(plan)
 }
 
-/// Whether this is the faster way for a plan: where fewer products make up for the copies, the weights and the
-/// sums. [`MIN_PANEL_PRODUCTS`] has the measurements.
+/// Whether this is the faster way for a plan. With minimal filtering: where fewer products make up for the
+/// copies, the weights and the sums ([`MIN_PANEL_PRODUCTS`] has the measurements).
 pub(crate) fn pays<T: Element>(arch: Arch, plan: &Plan) -> bool {
     let problem = &plan.problem;
     let registers = Registers::of::<T>(arch);
@@ -127,16 +136,25 @@ pub(crate) fn pays<T: Element>(arch: Arch, plan: &Plan) -> bool {
     let products = taps(height) * taps(width);
     let classes = height.classes.len() * width.classes.len();
     let (sources, targets) = (plan.source.count, plan.target.count);
-    let rows = targets.div_ceil(registers.rows) * even_part(targets, registers.rows);
     let cells = problem.batch * height.all_cells() * width.all_cells();
+    let weights = products * sources * targets;
+    if plan.copies() * sources * panel * size_of::<T>() > MAX_PANEL_BYTES
+        || weights * size_of::<T>() > MAX_PANEL_WEIGHTS_BYTES
+    {
+        return false;
+    }
+    if !plan.has_pairs() {
+        return products >= MIN_UNPAIRED_PRODUCTS
+            && sources >= MIN_UNPAIRED_SOURCES
+            && targets >= MIN_UNPAIRED_TARGETS
+            && cells >= MIN_UNPAIRED_CELLS;
+    }
+    let rows = targets.div_ceil(registers.rows) * even_part(targets, registers.rows);
     let of_a_cell = products * sources * rows
         + PAIR_COPY_COST * plan.copies() * sources
         + PAIR_SUM_COST * classes * targets;
-    let weights = products * sources * targets;
     let costs = cells.next_multiple_of(panel) * of_a_cell + PAIR_WEIGHT_COST * weights;
-    let fits = plan.copies() * sources * panel * size_of::<T>() <= MAX_PANEL_BYTES
-        && weights * size_of::<T>() <= MAX_PANEL_WEIGHTS_BYTES;
-    costs < problem.products() / problem.groups && fits
+    costs < problem.products() / problem.groups
 }
 
 /// Computes the target `[batch, groups * channels, height, width]` by a plan in pairs.
@@ -169,6 +187,11 @@ pub(crate) fn compute<T: Element>(
         rows: RowPhases::all(plan, &classes, weights.rows * panel),
         steps,
         operands,
+        tile_steps: if plan.has_pairs() {
+            PAIR_TILE_STEPS
+        } else {
+            MAX_TILE_STEPS
+        },
         weights,
     };
     let units = panels.units(threads);
@@ -240,10 +263,13 @@ impl<T: Element> Panels<'_, T> {
         };
         let parts = (1..=blocks).min_by_key(time).unwrap_or(1);
         let blocks_of_a_part = blocks.div_ceil(parts);
-        // A channel's values lie side by side, and so do those of a block's weights.
-        let bytes = self.panel_copies() * size_of::<T>();
-        let most = panels * parts / (UNITS_PER_THREAD * threads.count());
-        let at_once = (MAX_PANEL_UNIT_BYTES / bytes).min(most).max(1) * self.panel;
+        // Several panels, since a channel's values lie side by side: as many as fit in the cache, but the same
+        // number of units for each thread.
+        let fit = MAX_PANEL_UNIT_BYTES / (self.panel_copies() * size_of::<T>());
+        let count = panels.div_ceil(fit.max(1));
+        let count = count.max(UNITS_PER_THREAD * threads.count().div_ceil(parts));
+        let count = count.next_multiple_of(threads.count());
+        let at_once = panels.div_ceil(count) * self.panel;
         let mut units = Vec::with_capacity(problem.groups * panels * parts);
         for group in 0..problem.groups {
             for first in (0..cells).step_by(at_once) {
@@ -270,26 +296,65 @@ impl<T: Element> Panels<'_, T> {
         height.all_cells() * width.all_cells()
     }
 
-    /// The lines that a unit's vector `index` has cells of.
-    fn segments(&self, unit: &Unit, index: usize) -> Vec<Segment> {
+    /// Finds the lines that each of a unit's vectors has cells of.
+    fn list_segments(&self, unit: &Unit, segments: &mut Lists<Segment>) {
         let (lanes, columns) = (self.panel / VECTORS, self.plan.axes[1].all_cells());
-        let first = unit.cells.start + index * lanes;
-        let end = unit.cells.end.min(first + lanes);
-        let mut segments = Vec::new();
-        let mut cell = first;
-        while cell < end {
-            let x = cell % columns;
-            let length = (columns - x).min(end - cell);
-            segments.push(Segment {
-                lane: cell - first,
-                length,
-                map: cell / self.map_cells(),
-                y: cell % self.map_cells() / columns,
-                x,
-            });
-            cell += length;
+        segments.clear();
+        let vectors = unit.cells.len().div_ceil(self.panel) * VECTORS;
+        for first in (0..vectors).map(|vector| unit.cells.start + vector * lanes) {
+            let end = unit.cells.end.min(first + lanes);
+            let mut cell = first;
+            while cell < end {
+                let x = cell % columns;
+                let length = (columns - x).min(end - cell);
+                segments.all.push(Segment {
+                    lane: cell - first,
+                    length,
+                    map: cell / self.map_cells(),
+                    y: cell % self.map_cells() / columns,
+                    x,
+                });
+                cell += length;
+            }
+            segments.end_list();
         }
-        segments
+    }
+}
+
+/// Several lists, one after the other.
+struct Lists<T> {
+    all: Vec<T>,
+    ends: Vec<usize>,
+}
+
+impl<T> Default for Lists<T> {
+    fn default() -> Self {
+        Self {
+            all: vec![],
+            ends: vec![],
+        }
+    }
+}
+
+impl<T> Lists<T> {
+    fn clear(&mut self) {
+        self.all.clear();
+        self.ends.clear();
+    }
+
+    /// What follows is another list.
+    fn end_list(&mut self) {
+        self.ends.push(self.all.len());
+    }
+
+    fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    #[inline(always)]
+    fn list(&self, index: usize) -> &[T] {
+        let first = if index == 0 { 0 } else { self.ends[index - 1] };
+        &self.all[first..self.ends[index]]
     }
 }
 
@@ -316,31 +381,29 @@ impl<T: Element> WithSimd for Compute<'_, T> {
         let plan = panels.plan;
         let count = unit.cells.len().div_ceil(panels.panel);
         scratch.fit(panels, count);
-        let segments: Vec<Vec<Segment>> = (0..count * VECTORS)
-            .map(|index| panels.segments(&unit, index))
-            .collect();
-        let (group, copies) = (unit.group, &mut scratch.copies);
+        let group = unit.group;
+        panels.list_segments(&unit, &mut scratch.segments);
+        panels.list_lines(group, &scratch.segments, &mut scratch.lines);
         match plan.axes[1].source.step {
-            1 => panels.copy::<S, 1, 8>(simd, group, &segments, copies),
-            2 => panels.copy::<S, 2, 8>(simd, group, &segments, copies),
-            4 => panels.copy::<S, 4, 4>(simd, group, &segments, copies),
+            1 => panels.copy::<S, 1, 8>(simd, group, scratch),
+            2 => panels.copy::<S, 2, 8>(simd, group, scratch),
+            4 => panels.copy::<S, 4, 4>(simd, group, scratch),
             step => panic!("copies at a step of {step}"),
         }
         let mut written = 0;
         for block in unit.blocks.clone() {
-            for rows in &panels.rows {
-                for (panel, segments) in segments.chunks_exact(VECTORS).enumerate() {
+            for panel in 0..count {
+                for rows in &panels.rows {
                     let part = Part {
                         group,
                         block,
                         panel,
                     };
                     panels.multiply(simd, part, rows.classes.clone(), scratch);
-                    let sums = &scratch.sums;
                     written += match plan.axes[1].target.step {
-                        1 => panels.write::<S, 1>(simd, part, segments, rows, sums, target),
-                        2 => panels.write::<S, 2>(simd, part, segments, rows, sums, target),
-                        4 => panels.write::<S, 4>(simd, part, segments, rows, sums, target),
+                        1 => panels.write::<S, 1>(simd, part, rows, scratch, target),
+                        2 => panels.write::<S, 2>(simd, part, rows, scratch, target),
+                        4 => panels.write::<S, 4>(simd, part, rows, scratch, target),
                         step => panic!("{step} phases"),
                     };
                 }
@@ -395,13 +458,13 @@ impl<T: Element> Panels<'_, T> {
             let operands = &self.operands[class];
             let steps = &self.steps[operands.steps];
             let end = steps.all().len();
-            for first in (0..end).step_by(PANEL_TILE_STEPS) {
+            for first in (0..end).step_by(self.tile_steps) {
                 let tile = Tile {
                     source: &copies[operands.copies..],
                     weights: self.weights.of(part.group, part.block, class),
                     rows: SideBySide(count),
                     steps,
-                    range: first..end.min(first + PANEL_TILE_STEPS),
+                    range: first..end.min(first + self.tile_steps),
                     begin: first == 0,
                 };
                 tile.run(simd, &starts, sums, self.panel);

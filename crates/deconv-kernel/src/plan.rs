@@ -110,6 +110,11 @@ impl Plan {
         classes.map(|(y, x)| Class::new(self, y, x)).collect()
     }
 
+    /// Whether it uses [minimal filtering](pairs).
+    pub(crate) fn has_pairs(&self) -> bool {
+        self.axes.iter().any(|axis| axis.paired)
+    }
+
     /// Copies of one source channel.
     pub(crate) fn copies(&self) -> usize {
         let [height, width] = &self.axes;

@@ -11,7 +11,9 @@ use crate::draw::Draw;
 use crate::plan::Plan;
 use crate::threads::Threads;
 use crate::{Axis, Element, Problem};
-use crate::{direct, grad_weight, lines, panels, pass, scalar_products, scatter, wide_stride};
+use crate::{
+    depthwise, direct, grad_weight, lines, panels, pass, scalar_products, scatter, wide_stride,
+};
 
 /// Random sizes and a random crop.
 fn random_problem(draw: &mut Draw) -> Problem {
@@ -141,6 +143,10 @@ impl Case {
         if let Some(plan) = panels::plan(problem, Plan::grad_input) {
             let got = panels::compute(arch, threads, &plan, &grad_output, &weight, None);
             compare("gradient of the input in panels", got, grad_input);
+        }
+        if depthwise::suits(problem, Threads::new(1)) {
+            let got = depthwise::forward(arch, threads, problem, &input, &weight, Some(&bias));
+            compare("forward pass of one input channel", got, output);
         }
         let got = scatter::forward(arch, threads, problem, &input, &weight, Some(&bias));
         compare("forward pass by scattering", got, output);

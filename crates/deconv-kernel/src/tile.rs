@@ -18,9 +18,12 @@ use crate::element::Element;
 /// registers.
 pub(crate) const VECTORS: usize = 2;
 
+/// The most rows of a tile on any machine.
+pub(crate) const MAX_ROWS: usize = 12;
+
 /// The most rows of a tile: 6 rows of 2 vectors where there are 16 registers, 12 where there are 32.
 pub(crate) const fn rows<S: Simd>() -> usize {
-    if S::REGISTER_COUNT < 32 { 6 } else { 12 }
+    if S::REGISTER_COUNT < 32 { 6 } else { MAX_ROWS }
 }
 
 /// What the machine's registers hold.

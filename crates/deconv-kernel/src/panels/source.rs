@@ -1,10 +1,10 @@
 //! The copies of a panel: values of the source, and differences of neighbours.
 
-#![allow(unsafe_code)] // Loads whose bounds `loads` asserts once for all channels.
+#![allow(unsafe_code)] // Loads whose bounds `list_loads` asserts once for all channels.
 
 use pulp::Simd;
 
-use super::{Panels, Segment};
+use super::{Lists, Panels, Scratch, Segment};
 use crate::element::Element;
 use crate::plan::{AxisPlan, Copied};
 use crate::tile::VECTORS;
@@ -65,7 +65,7 @@ impl Reads {
 
 /// Some lanes of a vector that lie side by side in the source.
 #[derive(Clone, Copy)]
-struct Load {
+pub(super) struct Load {
     /// Where lane 0 would be, in the group's first channel.
     at: isize,
     /// The first lane and the one after the last.
@@ -79,23 +79,6 @@ impl Reads {
     }
 }
 
-/// What a vector of cells reads of a channel.
-struct Loads<const N: usize> {
-    segments: usize,
-    windows: usize,
-    /// `[row][window][segment][vector]`
-    loads: Vec<[Load; N]>,
-}
-
-impl<const N: usize> Loads<N> {
-    /// Those of a row and window, of each segment.
-    #[inline(always)]
-    fn of(&self, row: usize, window: usize) -> &[[Load; N]] {
-        let first = (row * self.windows + window) * self.segments;
-        &self.loads[first..first + self.segments]
-    }
-}
-
 impl<T: Element> Panels<'_, T> {
     /// Writes the copies of some vectors of cells, for all source channels: `[panel][copy][channel][cell]`.
     /// `N` is the source's step. So many channels are copied at once, since to find out what a copy is made of
@@ -105,18 +88,20 @@ impl<T: Element> Panels<'_, T> {
         &self,
         simd: S,
         group: usize,
-        segments: &[Vec<Segment>],
-        copies: &mut [T],
+        scratch: &mut Scratch<T>,
     ) {
         let lanes = T::lanes::<S>();
         let [height, width] = &self.reads;
-        let vectors: Vec<Loads<N>> = segments
-            .iter()
-            .map(|segments| self.loads(group, lanes, segments))
-            .collect();
+        let windows = width.windows.len();
+        scratch.loads.clear();
+        for vector in 0..scratch.segments.count() {
+            let segments = scratch.segments.list(vector);
+            self.list_loads::<N>(group, lanes, segments, &mut scratch.loads);
+        }
+        let (loads, copies) = (&scratch.loads, &mut scratch.copies);
         let channels = self.plan.source.count;
         let rows = height.copies.len() * width.copies.len();
-        assert!(copies.len() >= vectors.len().div_ceil(VECTORS) * rows * self.copy_stride);
+        assert!(copies.len() >= loads.count().div_ceil(VECTORS) * rows * self.copy_stride);
         assert!(channels.next_multiple_of(CHANNELS) * self.panel <= self.copy_stride);
         // What the copies of a line are made of, for some channels.
         let mut values = [[T::splat(simd, T::default()); CHANNELS]; MAX_PANEL_READS];
@@ -129,22 +114,25 @@ impl<T: Element> Panels<'_, T> {
                 let channel = (first + i).min(channels - 1);
                 planes[i] = (channel * self.plan.source_plane()) as isize;
             }
-            for (index, loads) in vectors.iter().enumerate() {
+            for index in 0..loads.count() {
+                let segments = scratch.segments.list(index).len();
                 // Beyond the last cell.
-                if loads.segments == 0 {
+                if segments == 0 {
                     continue;
                 }
+                let loads = loads.list(index);
+                // Those of a row and window.
+                let loads = |row: usize, window: usize| {
+                    let first = (row * windows + window) * segments * N;
+                    loads[first..first + segments * N].chunks_exact(N)
+                };
                 let mut at = index / VECTORS * rows * self.copy_stride
                     + first * self.panel
                     + index % VECTORS * lanes;
                 for row in &height.copies {
-                    for (window, values) in values
-                        .chunks_exact_mut(N)
-                        .take(width.windows.len())
-                        .enumerate()
-                    {
+                    for (window, values) in values.chunks_exact_mut(N).take(windows).enumerate() {
                         let mut vectors = [[T::splat(simd, T::default()); N]; CHANNELS];
-                        for (segment, loads) in loads.of(row.value, window).iter().enumerate() {
+                        for (segment, loads) in loads(row.value, window).enumerate() {
                             for n in 0..N {
                                 for i in 0..CHANNELS {
                                     let part = self.load(simd, planes[i], loads[n]);
@@ -161,7 +149,7 @@ impl<T: Element> Panels<'_, T> {
                             }
                         }
                         if let Some(minus) = row.minus {
-                            for loads in loads.of(minus, window) {
+                            for loads in loads(minus, window) {
                                 for n in 0..N {
                                     for i in 0..CHANNELS {
                                         let part = self.load(simd, planes[i], loads[n]);
@@ -202,60 +190,59 @@ impl<T: Element> Panels<'_, T> {
     #[inline(always)]
     fn load<S: Simd>(&self, simd: S, plane: isize, Load { at, lanes }: Load) -> T::Vector<S> {
         let from = self.source.as_ptr().wrapping_offset(plane + at);
-        // SAFETY: the lanes are in the source, by the assertion in `loads`.
+        // SAFETY: the lanes are in the source, by the assertion in `list_loads`.
         unsafe { T::load_lanes(simd, from, lanes[0], lanes[1]) }
     }
 
-    fn loads<const N: usize>(&self, group: usize, lanes: usize, segments: &[Segment]) -> Loads<N> {
+    /// The loads of a vector's cells, `[row][window][segment][vector]`.
+    fn list_loads<const N: usize>(
+        &self,
+        group: usize,
+        lanes: usize,
+        segments: &[Segment],
+        loads: &mut Lists<Load>,
+    ) {
         let [height, width] = self.plan.axes.each_ref().map(|axis| axis.source);
-        let [rows, windows] = &self.reads;
         let plane = self.plan.source_plane();
         let maps = self.plan.problem.groups * self.plan.source.count;
-        let mut loads =
-            Vec::with_capacity(rows.places.len() * windows.windows.len() * segments.len());
-        for (row, window) in rows
-            .places
-            .iter()
-            .flat_map(|row| windows.windows.iter().map(move |window| (row, window)))
-        {
-            for segment in segments {
-                let y = (segment.y * height.step) as isize + row;
-                let is_there = (0..height.length as isize).contains(&y);
-                let map = segment.map * maps + group * self.plan.source.count;
-                let line = (map * plane) as isize + y * width.length as isize;
-                // Where the segment's first value is on the line, and in the first vector.
-                let x = (segment.x * N) as isize + window;
-                let lane = (segment.lane * N) as isize;
-                let (first, end) = (0.max(-x), width.length as isize - x);
-                let (first, end) = (first, end.min((segment.length * N) as isize));
-                loads.push(core::array::from_fn(|n| {
-                    let skipped = lane - (n * lanes) as isize;
-                    let [from, to] =
-                        [first, end].map(|at| (at + skipped).clamp(0, lanes as isize) as usize);
-                    let at = line + x - skipped;
-                    if !is_there || from >= to {
-                        return Load {
-                            at: 0,
-                            lanes: [0; 2],
-                        };
+        for row in &self.reads[0].places {
+            for window in &self.reads[1].windows {
+                for segment in segments {
+                    let y = (segment.y * height.step) as isize + row;
+                    let is_there = (0..height.length as isize).contains(&y);
+                    let map = segment.map * maps + group * self.plan.source.count;
+                    let line = (map * plane) as isize + y * width.length as isize;
+                    // Where the segment's first value is on the line, and in the first vector.
+                    let x = (segment.x * N) as isize + window;
+                    let lane = (segment.lane * N) as isize;
+                    let (first, end) = (0.max(-x), width.length as isize - x);
+                    let (first, end) = (first, end.min((segment.length * N) as isize));
+                    for n in 0..N {
+                        let skipped = lane - (n * lanes) as isize;
+                        let [from, to] =
+                            [first, end].map(|at| (at + skipped).clamp(0, lanes as isize) as usize);
+                        if !is_there || from >= to {
+                            loads.all.push(Load {
+                                at: 0,
+                                lanes: [0; 2],
+                            });
+                            continue;
+                        }
+                        let at = line + x - skipped;
+                        let last = ((self.plan.source.count - 1) * plane) as isize;
+                        assert!(
+                            at + from as isize >= 0
+                                && at + last + to as isize <= self.source.len() as isize
+                                && to <= lanes
+                        );
+                        loads.all.push(Load {
+                            at,
+                            lanes: [from, to],
+                        });
                     }
-                    let last = ((self.plan.source.count - 1) * plane) as isize;
-                    assert!(
-                        at + from as isize >= 0
-                            && at + last + to as isize <= self.source.len() as isize
-                            && to <= lanes
-                    );
-                    Load {
-                        at,
-                        lanes: [from, to],
-                    }
-                }));
+                }
             }
         }
-        Loads {
-            segments: segments.len(),
-            windows: windows.windows.len(),
-            loads,
-        }
+        loads.end_list();
     }
 }

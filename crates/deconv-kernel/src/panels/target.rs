@@ -6,11 +6,12 @@ use core::ops::Range;
 
 use pulp::Simd;
 
-use super::{Panels, Part, Segment};
+use super::{Lists, Panels, Part, Scratch, Segment};
 use crate::class::Class;
 use crate::element::Element;
 use crate::output::Places;
 use crate::plan::Plan;
+use crate::tile::{MAX_ROWS, VECTORS};
 use crate::vectors::{store, store_part, take_all_turns};
 
 /// The phases of a row and its neighbour, whose classes have a phase in common.
@@ -74,7 +75,44 @@ impl RowPhases {
     }
 }
 
+/// Where some lanes of a row of phases go.
+pub(super) struct Line {
+    /// The place of the first, in the group's first target channel.
+    first: usize,
+    length: usize,
+    /// Its index among the numbers of all columns' vectors.
+    lane: isize,
+}
+
 impl<T: Element> Panels<'_, T> {
+    /// The lines of each vector of cells, for each row of phases.
+    pub(super) fn list_lines(
+        &self,
+        group: usize,
+        segments: &Lists<Segment>,
+        lines: &mut Lists<Line>,
+    ) {
+        let [height, width] = self.plan.axes.each_ref().map(|axis| axis.target);
+        let (count, plane) = (self.plan.target.count, self.plan.target_plane());
+        lines.clear();
+        for vector in 0..segments.count() {
+            for row in 0..height.step {
+                for segment in segments.list(vector) {
+                    let (y, x) = (segment.y * height.step + row, segment.x * width.step);
+                    let map = segment.map * self.plan.problem.groups + group;
+                    if y < height.length {
+                        lines.all.push(Line {
+                            first: map * count * plane + y * width.length + x,
+                            length: (segment.length * width.step).min(width.length - x),
+                            lane: (segment.lane * width.step) as isize,
+                        });
+                    }
+                }
+                lines.end_list();
+            }
+        }
+    }
+
     /// Adds the sums of a block up to phases, interleaves them, and adds the bias. Returns the number of
     /// values. `N` is the target's step.
     #[inline(always)]
@@ -82,30 +120,37 @@ impl<T: Element> Panels<'_, T> {
         &self,
         simd: S,
         part: Part,
-        segments: &[Vec<Segment>],
         phases: &RowPhases,
-        sums: &[T],
+        scratch: &Scratch<T>,
         target: &Places<T>,
     ) -> usize {
         let lanes = T::lanes::<S>();
-        let count = self.plan.target.count;
         let first = part.block * self.weights.rows;
-        let mut written = 0;
+        let count = self.weights.rows.min(self.plan.target.count - first);
+        let sums = &scratch.sums;
         assert!(sums.len() >= phases.classes.len() * self.weights.rows * self.panel);
-        for channel in first..count.min(first + self.weights.rows) {
-            let bias = self
-                .bias
-                .map_or(T::default(), |bias| bias[part.group * count + channel]);
-            let planes = Planes {
-                first: part.group * count + channel,
-                maps: self.plan.problem.groups * count,
-            };
-            for row in &phases.rows {
-                for (index, segments) in segments.iter().enumerate() {
-                    let at = (channel - first) * self.panel + index * lanes;
-                    let mut vectors = [T::splat(simd, bias); N];
-                    for (vector, phase) in vectors.iter_mut().zip(&row.columns) {
-                        // An output of one value has no odd places, and no sums of them.
+        let zeros = [T::default(); MAX_ROWS];
+        let bias = self.bias.map_or(&zeros[..count], |bias| {
+            &bias[part.group * self.plan.target.count + first..][..count]
+        });
+        let plane = self.plan.target_plane();
+        let mut written = 0;
+        for row in &phases.rows {
+            let mut columns = [Phase::default(); N];
+            columns.copy_from_slice(&row.columns);
+            for index in 0..VECTORS {
+                let vector = part.panel * VECTORS + index;
+                let lines = vector * self.plan.axes[0].target.step + row.row;
+                let lines = scratch.lines.list(lines);
+                let whole = match lines {
+                    [line] if line.length == N * lanes => Some(line.first),
+                    _ => None,
+                };
+                for (channel, bias) in bias.iter().enumerate() {
+                    let at = channel * self.panel + index * lanes;
+                    let mut vectors = [T::splat(simd, *bias); N];
+                    for (vector, phase) in vectors.iter_mut().zip(&columns) {
+                        // A place that no tap reaches has no sums.
                         for sum in &phase.sums[..phase.count] {
                             // SAFETY: the assertion is for the sums of all classes; `at` is in one of them.
                             let sum = unsafe { sums.as_ptr().add(sum + at).cast::<T::Vector<S>>() };
@@ -115,56 +160,30 @@ impl<T: Element> Panels<'_, T> {
                         }
                     }
                     let turns = take_all_turns::<S, T, N>(simd, vectors);
-                    for segment in segments {
-                        written += self.store(simd, planes, segment, row.row, turns, target);
+                    let channel = (first + channel) * plane;
+                    if let Some(whole) = whole {
+                        let to = channel + whole;
+                        // SAFETY: a cell is in one unit only, and so is a channel.
+                        let to = unsafe { target.slice(to..to + N * lanes) };
+                        for (i, vector) in turns.iter().enumerate() {
+                            store::<S, T>(simd, to, i * lanes, *vector);
+                        }
+                        written += N * lanes;
+                        continue;
+                    }
+                    for line in lines {
+                        let to = channel + line.first;
+                        // SAFETY: as above.
+                        let to = unsafe { target.slice(to..to + line.length) };
+                        for (i, vector) in turns.iter().enumerate() {
+                            let at = (i * lanes) as isize - line.lane;
+                            store_part::<S, T>(simd, to, at, *vector);
+                        }
+                        written += line.length;
                     }
                 }
             }
         }
         written
     }
-
-    /// Writes the cells of one segment. Returns the number of values.
-    #[inline(always)]
-    fn store<S: Simd, const N: usize>(
-        &self,
-        simd: S,
-        planes: Planes,
-        segment: &Segment,
-        row: usize,
-        vectors: [T::Vector<S>; N],
-        target: &Places<T>,
-    ) -> usize {
-        let lanes = T::lanes::<S>();
-        let [height, width] = self.plan.axes.each_ref().map(|axis| axis.target);
-        let (y, x) = (segment.y * height.step + row, segment.x * N);
-        if y >= height.length {
-            return 0;
-        }
-        let plane = segment.map * planes.maps + planes.first;
-        let first = plane * self.plan.target_plane() + y * width.length + x;
-        let length = (segment.length * N).min(width.length - x);
-        // SAFETY: a cell is in one unit only, and so is a channel.
-        let line = unsafe { target.slice(first..first + length) };
-        if length == N * lanes {
-            for (i, vector) in vectors.iter().enumerate() {
-                store::<S, T>(simd, line, i * lanes, *vector);
-            }
-        } else {
-            for (i, vector) in vectors.iter().enumerate() {
-                let at = (i * lanes) as isize - (segment.lane * N) as isize;
-                store_part::<S, T>(simd, line, at, *vector);
-            }
-        }
-        length
-    }
-}
-
-/// The planes of a channel.
-#[derive(Clone, Copy)]
-struct Planes {
-    /// The first map's.
-    first: usize,
-    /// From a map to the next.
-    maps: usize,
 }
