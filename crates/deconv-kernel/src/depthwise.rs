@@ -1,16 +1,16 @@
-//! The forward pass for groups of one input channel whose taps reach no further than two cells, such as
-//! bilinear upsampling: from the input to the output without a buffer between.
+//! The forward pass for groups of one input channel, stride 2 and a kernel of 3 or 4, such as bilinear
+//! upsampling: from the input to the output without a buffer between.
 //!
 //! ```text
 //! for each output channel of each map, for each vector of columns of cells:
 //!     for each row of cells:
-//!         keep the values that the cells read: up to three rows by three shifts, each one vector
-//!         for each row of phases:
-//!             sum of each phase = bias + its taps times the values
+//!         keep the values that the cells read: three rows by three shifts, each one vector
+//!         for each of the two rows of phases:
+//!             sums of both phases = bias + their taps times the values
 //!             interleave the sums into a line of the output
 //! ```
 
-#![allow(unsafe_code)] // The output's values, all of which `Unit` writes.
+#![allow(unsafe_code)] // The output's values, all of which `Unit` writes; loads that `plane` checks.
 
 use core::mem::MaybeUninit;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,40 +20,64 @@ use pulp::{Arch, Simd, WithSimd};
 use crate::element::Element;
 use crate::lines::Line;
 use crate::output::Fresh;
-use crate::problem::Problem;
+use crate::plan::Tap;
+use crate::problem::{Axis, Problem};
 use crate::threads::Threads;
-use crate::tuning::{MAX_PANEL_STEP, UNITS_PER_THREAD};
-use crate::vectors::{load_part, store, store_part, take_all_turns};
+use crate::tuning::UNITS_PER_THREAD;
+use crate::vectors::{store, store_part, take_all_turns};
 
-/// Rows and shifts of values that a cell reads.
-const MAX_VALUES: usize = 3;
+/// For both phases of an axis: the first shift that it reads, from the lowest on, and how many.
+type Pattern = [(usize, usize); 2];
 
-/// The operands, and what each phase is made of.
+/// Kernel 4, cropped in the middle; kernel 3, cropped at the end.
+const PATTERNS: [Pattern; 2] = [[(0, 2), (1, 2)], [(0, 2), (1, 1)]];
+
+/// The operands.
 struct Depthwise<'a, T> {
     problem: &'a Problem,
     input: &'a [T],
     weight: &'a [T],
     bias: Option<&'a [T]>,
-    axes: [Line; 2],
-    /// `[phase_h][phase_w]`: each tap's place in the kernel, and that of the value that it meets.
-    phases: Vec<Vec<[usize; 2]>>,
+    /// The taps of both phases of each axis, by their shift, and the lowest shift.
+    taps: [[Vec<Tap>; 2]; 2],
+    low: [isize; 2],
 }
 
 /// Whether the forward pass can be computed this way, and there are planes for all threads.
 pub(crate) fn suits(problem: &Problem, threads: Threads) -> bool {
-    let [_, width] = &problem.axes;
+    let [height, width] = problem.axes.each_ref().map(pattern);
     problem.group_c_in() == 1
-        && width.stride <= MAX_PANEL_STEP
-        && width.stride.is_power_of_two()
-        && problem.axes.iter().all(|axis| {
-            axis.output >= axis.stride
-                && axis.extent() <= MAX_VALUES * axis.stride
-                && Line::new(axis).reach < MAX_VALUES
-        })
+        && height.is_some()
+        && height == width
         && problem.batch * problem.c_out >= UNITS_PER_THREAD * threads.count()
 }
 
-/// The transposed convolution.
+/// The index of the axis' pattern.
+fn pattern(axis: &Axis) -> Option<usize> {
+    let is_small = axis.stride == 2 && axis.kernel <= 4 && axis.output >= 2;
+    let (taps, low) = is_small.then(|| taps(axis))?;
+    let shifts = taps.map(|taps| taps.iter().map(|tap| tap.shift - low).collect::<Vec<_>>());
+    PATTERNS.iter().position(|pattern| {
+        let has_shifts = |(shifts, (first, count)): (&Vec<isize>, &(usize, usize))| {
+            let all = (*first..first + count).map(|shift| shift as isize);
+            shifts.iter().copied().eq(all)
+        };
+        shifts.iter().zip(pattern).all(has_shifts)
+    })
+}
+
+/// The taps of both phases, by their shift, and the lowest shift.
+fn taps(axis: &Axis) -> ([Vec<Tap>; 2], isize) {
+    let line = Line::new(axis);
+    let taps = [0, 1].map(|phase| {
+        let mut taps = line.phases[phase].clone();
+        taps.sort_unstable_by_key(|tap| tap.shift);
+        taps
+    });
+    (taps, line.low)
+}
+
+/// The transposed convolution, if it [`suits`].
 pub(crate) fn forward<T: Element>(
     arch: Arch,
     threads: Threads,
@@ -62,26 +86,15 @@ pub(crate) fn forward<T: Element>(
     weight: &[T],
     bias: Option<&[T]>,
 ) -> Vec<T> {
-    let axes = problem.axes.each_ref().map(Line::new);
-    let [height, width] = &axes;
-    let mut phases = Vec::new();
-    for y in &height.phases {
-        for x in &width.phases {
-            let taps = y.iter().flat_map(|a| x.iter().map(move |b| (a, b)));
-            let taps = taps.map(|(a, b)| {
-                let value = (a.shift - height.low) * MAX_VALUES as isize + b.shift - width.low;
-                [a.tap * problem.axes[1].kernel + b.tap, value as usize]
-            });
-            phases.push(taps.collect());
-        }
-    }
+    let pattern = pattern(&problem.axes[0]).expect("a pattern");
+    let [(y, low_y), (x, low_x)] = problem.axes.each_ref().map(taps);
     let depthwise = Depthwise {
         problem,
         input,
         weight,
         bias,
-        axes,
-        phases,
+        taps: [y, x],
+        low: [low_y, low_x],
     };
     let (planes, plane) = (problem.batch * problem.c_out, problem.output_plane());
     let at_once = planes.div_ceil(2 * UNITS_PER_THREAD * threads.count());
@@ -98,6 +111,7 @@ pub(crate) fn forward<T: Element>(
             let values = target.len();
             arch.dispatch(Unit {
                 depthwise: &depthwise,
+                pattern,
                 first,
                 // SAFETY: each line of each plane is written, and counted after that.
                 target: unsafe { target.into_values() },
@@ -111,7 +125,8 @@ pub(crate) fn forward<T: Element>(
 /// Some planes of the output.
 struct Unit<'a, 't, T: Element> {
     depthwise: &'a Depthwise<'a, T>,
-    /// The first, among those of all maps.
+    pattern: usize,
+    /// The first plane, among those of all maps.
     first: usize,
     target: &'t mut [MaybeUninit<T>],
 }
@@ -126,24 +141,29 @@ impl<T: Element> WithSimd for Unit<'_, '_, T> {
             .target
             .chunks_exact_mut(depthwise.problem.output_plane());
         for (i, target) in planes.enumerate() {
-            match depthwise.problem.axes[1].stride {
-                1 => depthwise.plane::<S, 1>(simd, self.first + i, target),
-                2 => depthwise.plane::<S, 2>(simd, self.first + i, target),
-                4 => depthwise.plane::<S, 4>(simd, self.first + i, target),
-                stride => panic!("a stride of {stride}"),
+            match self.pattern {
+                0 => depthwise.plane::<S, 0>(simd, self.first + i, target),
+                _ => depthwise.plane::<S, 1>(simd, self.first + i, target),
             }
         }
     }
 }
 
+/// The lanes of a vector that lie in a line, and where lane 0 is on it.
+#[derive(Clone, Copy, Default)]
+struct Shift {
+    at: isize,
+    first: usize,
+    end: usize,
+}
+
 impl<T: Element> Depthwise<'_, T> {
-    /// Computes an output channel of a map. `N` is the stride of columns.
+    /// Computes an output channel of a map. `P` is the index of the pattern.
     #[inline(always)]
-    fn plane<S: Simd, const N: usize>(&self, simd: S, index: usize, target: &mut [MaybeUninit<T>]) {
+    fn plane<S: Simd, const P: usize>(&self, simd: S, index: usize, target: &mut [MaybeUninit<T>]) {
         let lanes = T::lanes::<S>();
         let problem = self.problem;
-        let [y_axis, x_axis] = &problem.axes;
-        let [height, width] = &self.axes;
+        let [height, width] = &problem.axes;
         let (map, channel) = (index / problem.c_out, index % problem.c_out);
         let group = channel / problem.group_c_out();
         let input = &self.input[(map * problem.groups + group) * problem.input_plane()..];
@@ -151,56 +171,74 @@ impl<T: Element> Depthwise<'_, T> {
         let kernel = &self.weight[channel * problem.taps()..][..problem.taps()];
         let zero = T::splat(simd, T::default());
         let bias = T::splat(simd, self.bias.map_or(T::default(), |bias| bias[channel]));
-        for column in (0..width.cells).step_by(lanes) {
-            // The lanes of each shift that are in the input.
-            let mut shifts = [(0, [0; 2]); MAX_VALUES];
-            for (i, shift) in shifts.iter_mut().enumerate().take(width.reach + 1) {
-                let at = (column + i) as isize + width.low;
-                let within = |lane: isize| lane.clamp(0, lanes as isize) as usize;
-                let [first, end] = [within(-at), within(x_axis.input as isize - at)];
-                if first < end {
-                    *shift = (at, [first, end]);
+        // `[phase_h][tap][phase_w][tap]`
+        let mut weights = [[[[zero; 2]; 2]; 2]; 2];
+        for (weights, y) in weights.iter_mut().zip(&self.taps[0]) {
+            for (weights, a) in weights.iter_mut().zip(y) {
+                for (weights, x) in weights.iter_mut().zip(&self.taps[1]) {
+                    for (weight, b) in weights.iter_mut().zip(x) {
+                        *weight = T::splat(simd, kernel[a.tap * width.kernel + b.tap]);
+                    }
                 }
             }
-            let mut values = [zero; MAX_VALUES * MAX_VALUES];
-            for step in 0..height.cells + height.reach {
-                // The next row of values, below the others.
-                values.copy_within(MAX_VALUES.., 0);
-                let row = step.checked_add_signed(height.low);
-                let row = row.filter(|row| *row < y_axis.input);
-                let last = &mut values[height.reach * MAX_VALUES..][..width.reach + 1];
-                for (value, (at, lanes)) in last.iter_mut().zip(shifts) {
-                    *value = row.map_or(zero, |row| {
-                        let at = (row * x_axis.input) as isize + at;
-                        load_part::<S, T>(simd, input, at, lanes)
-                    });
+        }
+        let [_, (last, count)] = PATTERNS[P];
+        let reach = last + count - 1;
+        for column in (0..width.output.div_ceil(2)).step_by(lanes) {
+            let mut shifts = [Shift::default(); 3];
+            for (i, shift) in shifts.iter_mut().enumerate().take(reach + 1) {
+                let at = (column + i) as isize + self.low[1];
+                let within = |lane: isize| lane.clamp(0, lanes as isize) as usize;
+                let (first, end) = (within(-at), within(width.input as isize - at));
+                if first < end {
+                    assert!(at + first as isize >= 0 && at + end as isize <= width.input as isize);
+                    *shift = Shift { at, first, end };
                 }
-                let Some(cell) = step.checked_sub(height.reach) else {
+            }
+            let mut values = [[zero; 3]; 3];
+            for step in 0..height.output.div_ceil(2) + reach {
+                // The next row of values, below the others.
+                [values[0], values[1]] = [values[1], values[2]];
+                let row = (step as isize + self.low[0]) as usize;
+                if row < height.input {
+                    let line = input[row * width.input..][..width.input].as_ptr();
+                    for (value, shift) in values[reach].iter_mut().zip(shifts).take(reach + 1) {
+                        let from = line.wrapping_offset(shift.at);
+                        // SAFETY: the lanes lie in the line, by the assertion.
+                        *value = unsafe { T::load_lanes(simd, from, shift.first, shift.end) };
+                    }
+                } else {
+                    values[reach] = [zero; 3];
+                }
+                if step < reach {
                     continue;
-                };
-                for (phase, phases) in self.phases.chunks_exact(N).enumerate() {
-                    let row = cell * y_axis.stride + phase;
-                    if row >= y_axis.output {
+                }
+                for phase in 0..2 {
+                    let row = 2 * (step - reach) + phase;
+                    if row >= height.output {
                         break;
                     }
-                    let mut sums = [bias; N];
-                    for (sum, taps) in sums.iter_mut().zip(phases) {
-                        for [tap, value] in taps {
-                            let weight = T::splat(simd, kernel[*tap]);
-                            *sum = T::mul_add(simd, weight, values[*value], *sum);
+                    let mut sums = [bias; 2];
+                    let (y, rows) = PATTERNS[P][phase];
+                    for a in 0..rows {
+                        for column in 0..2 {
+                            let (x, columns) = PATTERNS[P][column];
+                            for b in 0..columns {
+                                let weight = weights[phase][a][column][b];
+                                let value = values[y + a][x + b];
+                                sums[column] = T::mul_add(simd, weight, value, sums[column]);
+                            }
                         }
                     }
-                    let sums = take_all_turns::<S, T, N>(simd, sums);
-                    let line = &mut target[row * x_axis.output..][..x_axis.output];
-                    let line = &mut line[column * N..];
-                    if line.len() >= N * lanes {
-                        for (i, sums) in sums.into_iter().enumerate() {
-                            store::<S, T>(simd, line, i * lanes, sums);
-                        }
+                    let sums = take_all_turns::<S, T, 2>(simd, sums);
+                    let line = &mut target[row * width.output..][..width.output];
+                    let line = &mut line[2 * column..];
+                    if let Some(line) = line.get_mut(..2 * lanes) {
+                        store::<S, T>(simd, line, 0, sums[0]);
+                        store::<S, T>(simd, line, lanes, sums[1]);
                     } else {
-                        for (i, sums) in sums.into_iter().enumerate() {
-                            store_part::<S, T>(simd, line, (i * lanes) as isize, sums);
-                        }
+                        store_part::<S, T>(simd, line, 0, sums[0]);
+                        store_part::<S, T>(simd, line, lanes as isize, sums[1]);
                     }
                 }
             }

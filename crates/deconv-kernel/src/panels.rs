@@ -144,7 +144,9 @@ pub(crate) fn pays<T: Element>(arch: Arch, plan: &Plan) -> bool {
         return false;
     }
     if !plan.has_pairs() {
-        return products >= MIN_UNPAIRED_PRODUCTS
+        // One copy of each plane of the source: taps that overlap would need one for each shift.
+        return plan.copies() == height.source.step * width.source.step
+            && products >= MIN_UNPAIRED_PRODUCTS
             && sources >= MIN_UNPAIRED_SOURCES
             && targets >= MIN_UNPAIRED_TARGETS
             && cells >= MIN_UNPAIRED_CELLS;

@@ -274,6 +274,29 @@ fn a_kernel_of_one_tap_may_be_cropped() {
     }
 }
 
+/// Upsampling, channel by channel and with two outputs of each channel; maps below and above a vector.
+#[test]
+fn depthwise_upsampling_is_exact() {
+    let mut draw = Draw::new(11);
+    for (input, kernel) in [(1, 4), (2, 3), (5, 4), (16, 3), (17, 4), (40, 3), (70, 4)] {
+        for rows in [1, 2, 7] {
+            let problem = Problem {
+                batch: 2,
+                groups: 3,
+                c_in: 3,
+                c_out: 6,
+                axes: [same(rows, kernel, 2, 1), same(input, kernel, 2, 1)],
+            };
+            assert!(depthwise::suits(&problem, Threads::new(1)), "{problem:?}");
+            let case = Case::new(&mut draw, problem);
+            for arch in archs() {
+                case.check::<f32>(arch, |value| value as f32);
+                case.check::<f64>(arch, |value| value);
+            }
+        }
+    }
+}
+
 /// TensorFlow's `SAME`: an output of `input * stride`, an odd crop cuts one more at the end.
 fn same(input: usize, kernel: usize, stride: usize, dilation: usize) -> Axis {
     let axis = Axis {

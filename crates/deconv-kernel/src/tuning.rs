@@ -48,7 +48,7 @@ pub(crate) const MAX_L2_SHARES: usize = 4;
 pub(crate) const MIN_PANEL_PRODUCTS: usize = 1 << 18;
 
 /// See [`MIN_PANEL_PRODUCTS`].
-pub(crate) const PAIR_COPY_COST: usize = 20;
+pub(crate) const PAIR_COPY_COST: usize = 15;
 
 /// See [`MIN_PANEL_PRODUCTS`].
 pub(crate) const PAIR_SUM_COST: usize = 10;
