@@ -79,8 +79,10 @@
 //!    uses scalar products along lines instead (`scalar_products.rs`).
 //! 6. **Large strides turn it too.** Where the stride is 8 or more, lanes are neighbouring places of the
 //!    output: a row of the kernel (`wide_stride.rs`).
-//! 7. **Fewer products.** On large maps between 128 to 256 channels, kernels whose taps come in pairs
-//!    (k 4 at stride 2) take 9 products in place of 16: minimal filtering (`plan/pairs.rs`).
+//! 7. **Panels.** Where the channels are many, two vectors of cells, from any rows and maps, are multiplied as
+//!    two matrices for each class of taps, and written from there (`panels.rs`): kernels no larger than their
+//!    stride; and kernels whose taps are neighbours, with fewer products (k 4 at stride 2: 9 in place of 16):
+//!    minimal filtering (`plan/pairs.rs`).
 //! 8. **Small maps.** For up to 200 positions in all, the forward pass computes the products of every
 //!    tap and position first, without a packed weight, and then adds each to its place (`scatter.rs`).
 //!    Elsewhere, of maps smaller than a tile's two vectors, a unit takes several: the lanes are cells of
@@ -88,7 +90,8 @@
 //!    extent as its stride, so each phase has one tap, and the pass is a product of two matrices.
 //! 9. **Short sums.** Where an output value is a sum of at most 200 products, and the call is short or each
 //!    group has one input channel, a few cells are computed from beginning to end in the first-level cache,
-//!    with weights that nobody packs (`lines.rs`).
+//!    with weights that nobody packs (`lines.rs`). Depthwise layers of stride 2 keep weights and values in
+//!    registers (`depthwise.rs`).
 //! 10. **Threads.** The caller works too, and Rayon's threads look for the next call for 50
 //!     microseconds before they sleep (`threads.rs`). Buffers are reused (`buffer.rs`).
 //!
@@ -119,7 +122,8 @@
 //!
 //! Beside the result, a call holds the packed weights, at most twice as many as the weights; for the
 //! weight's gradient it holds the input and two gradients, with the input channels rounded up to
-//! whole vectors. Minimal filtering packs 36 weights for each 16. A thread holds copies and sums, each at
+//! whole vectors. Minimal filtering packs 36 weights for each 16, at most 16 MiB for each group; a thread then
+//! holds at most 1.5 MiB of copies and the sums of a block. Elsewhere a thread holds copies and sums, each at
 //! most 1.25 MiB,
 //! or, if that is more, the copy of one plane that one row of cells needs (`1 + reach` lines, where
 //! `reach` is the kernel's height over the stride) and the sums of one row of cells of at most a
@@ -143,11 +147,13 @@
 //! | `problem.rs` | the sizes, the only vocabulary for them |
 //! | `dispatch.rs` | checks a call and decides which computation it takes |
 //! | `plan.rs`, `plan/axis.rs`, `class.rs` | which taps meet which values: phases, planes, shifts |
-//! | `plan/pairs.rs`, `pairs.rs` | minimal filtering: the plan, and the order of its weights |
+//! | `plan/pairs.rs` | minimal filtering: which sums of taps meet which differences of values |
 //! | `pass.rs`, `pass/` | the forward pass and the gradient of the input, which are one computation |
 //! | `cut.rs`, `pack.rs` | how a pass is cut into parts, and the order of its weights |
+//! | `panels.rs`, `panels/` | both passes as products of matrices, with minimal filtering or without |
 //! | `scatter.rs` | the forward pass for few positions |
 //! | `lines.rs`, `lines/` | the forward pass for short sums |
+//! | `depthwise.rs` | the forward pass of depthwise layers of stride 2 |
 //! | `wide_stride.rs`, `dot.rs` | both passes for large kernels at large strides |
 //! | `output.rs` | the result, which is written once |
 //! | `grad_weight.rs`, `transpose.rs` | the gradient of the weight |

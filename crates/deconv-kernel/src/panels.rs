@@ -1,21 +1,29 @@
-//! Minimal filtering: the forward pass and the gradient of the input with fewer products.
+//! The forward pass and the gradient of the input as products of matrices: one for each class of taps.
 //!
-//! [`plan::pairs`](crate::plan) says which sums and differences of source values meet which sums of taps,
-//! its *classes*. Here a cell is two cells of an axis, four in all. Two vectors of cells are a panel; they
-//! go on from line to line and from map to map, so small maps fill them too:
+//! Two vectors of cells are a panel. They go on from line to line and from map to map, so small maps fill
+//! them too:
 //!
 //! ```text
 //! for some panels:
-//!     for each source channel:  write its values and differences, [panel][copy][channel][cell]
+//!     for each source channel:  write what the taps read, [panel][copy][channel][cell]
 //!     for each block of target channels, the rows of a tile:
-//!         for each panel, for each row of phases and its neighbour:
+//!         for each panel, for each row of phases (or two, that share classes):
 //!             for each class:  sums = weights * copies
 //!             for each phase:  add the sums of its classes, interleave, write
 //! ```
 //!
-//! A class is then a product of two matrices that are read from beginning to end: the processor fetches
-//! both from the second-level cache ahead of time.
+//! A class reads its weights and its copies from beginning to end, so the processor fetches both from the
+//! second-level cache ahead of time; and an output value is written some hundred steps after its last product,
+//! while the next block is multiplied. A [pass](crate::pass) copies less: each value once, for all taps. So
+//! panels are for two kinds of layers:
+//!
+//! - With minimal filtering ([`plan::pairs`](crate::plan) has the formulas), a cell is two cells of an axis, four
+//!   in all. Copies are values and differences of neighbours, weights are sums of taps, and a phase is the sum of
+//!   up to four classes.
+//! - Where no two taps of a phase overlap (a kernel that is no larger than its stride), each value is copied once,
+//!   and a phase is one class.
 
+mod choice;
 mod source;
 mod target;
 mod weights;
@@ -27,20 +35,16 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::buffer::Buffer;
 use crate::class::Class;
-use crate::cut::even_part;
 use crate::element::Element;
 use crate::output::{Fresh, Places};
-use crate::plan::{AxisPlan, Choices, Plan};
-use crate::problem::{Axis, Problem};
+use crate::plan::Plan;
 use crate::threads::Threads;
 use crate::tile::{Registers, SideBySide, Step, Steps, Tile, VECTORS};
 use crate::tuning::{
-    MAX_PANEL_BYTES, MAX_PANEL_KERNEL, MAX_PANEL_READS, MAX_PANEL_STEP, MAX_PANEL_UNIT_BYTES,
-    MAX_PANEL_WEIGHTS_BYTES, MAX_TILE_STEPS, MIN_UNPAIRED_CELLS, MIN_UNPAIRED_PRODUCTS,
-    MIN_UNPAIRED_SOURCES, MIN_UNPAIRED_TARGETS, PAIR_COPY_COST, PAIR_SUM_COST, PAIR_TILE_STEPS,
-    PAIR_WEIGHT_COST, PANEL_COPY_BLOCKS, UNITS_PER_THREAD,
+    MAX_PANEL_UNIT_BYTES, MAX_TILE_STEPS, PAIR_TILE_STEPS, PANEL_COPY_BLOCKS, UNITS_PER_THREAD,
 };
 
+pub(crate) use self::choice::{pays, plan};
 use self::source::{Load, Reads};
 use self::target::{Line, RowPhases};
 use self::weights::Weights;
@@ -107,56 +111,6 @@ struct Scratch<T: Element> {
     loads: Lists<Load>,
     /// Where each vector's rows of phases go.
     lines: Lists<Line>,
-}
-
-/// The plan of a call, if there is one: strides of 1, 2 and 4 (2 with minimal filtering), and small kernels.
-pub(crate) fn plan(problem: &Problem, plan: fn(&Problem, Choices) -> Plan) -> Option<Plan> {
-    let small = |axis: &Axis| axis.kernel <= MAX_PANEL_KERNEL && axis.stride <= MAX_PANEL_STEP;
-    if !problem.axes.iter().all(small) {
-        return None;
-    }
-    let plan = plan(problem, Choices::for_panels());
-    let [_, width] = &plan.axes;
-    let steps = [width.source.step, width.target.step];
-    let interleaves = |step: &usize| *step <= MAX_PANEL_STEP && step.is_power_of_two();
-    let reads = Reads::new(width, true).values(width);
-    // Without a copy, all that the output keeps are appended zeros.
-    let fits = plan.copies() > 0 && reads <= MAX_PANEL_READS && steps.iter().all(interleaves);
-    fits.then_some(plan)
-}
-
-/// Whether this is the faster way for a plan. With minimal filtering: where fewer products make up for the
-/// copies, the weights and the sums ([`MIN_PANEL_PRODUCTS`] has the measurements).
-pub(crate) fn pays<T: Element>(arch: Arch, plan: &Plan) -> bool {
-    let problem = &plan.problem;
-    let registers = Registers::of::<T>(arch);
-    let panel = VECTORS * registers.lanes;
-    let [height, width] = &plan.axes;
-    let taps = |axis: &AxisPlan| axis.classes.iter().map(|c| c.taps.len()).sum::<usize>();
-    let products = taps(height) * taps(width);
-    let classes = height.classes.len() * width.classes.len();
-    let (sources, targets) = (plan.source.count, plan.target.count);
-    let cells = problem.batch * height.all_cells() * width.all_cells();
-    let weights = products * sources * targets;
-    if plan.copies() * sources * panel * size_of::<T>() > MAX_PANEL_BYTES
-        || weights * size_of::<T>() > MAX_PANEL_WEIGHTS_BYTES
-    {
-        return false;
-    }
-    if !plan.has_pairs() {
-        // One copy of each plane of the source: taps that overlap would need one for each shift.
-        return plan.copies() == height.source.step * width.source.step
-            && products >= MIN_UNPAIRED_PRODUCTS
-            && sources >= MIN_UNPAIRED_SOURCES
-            && targets >= MIN_UNPAIRED_TARGETS
-            && cells >= MIN_UNPAIRED_CELLS;
-    }
-    let rows = targets.div_ceil(registers.rows) * even_part(targets, registers.rows);
-    let of_a_cell = products * sources * rows
-        + PAIR_COPY_COST * plan.copies() * sources
-        + PAIR_SUM_COST * classes * targets;
-    let costs = cells.next_multiple_of(panel) * of_a_cell + PAIR_WEIGHT_COST * weights;
-    costs < problem.products() / problem.groups
 }
 
 /// Computes the target `[batch, groups * channels, height, width]` by a plan in pairs.

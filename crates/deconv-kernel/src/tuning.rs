@@ -40,20 +40,21 @@ pub(crate) const L2_SHARE_BYTES: usize = 320 << 10;
 /// copies are cut down to one. Not measured.
 pub(crate) const MAX_L2_SHARES: usize = 4;
 
-/// Minimal filtering is used if its products, plus [`PAIR_COPY_COST`] for each copied value,
-/// [`PAIR_SUM_COST`] for each sum and [`PAIR_WEIGHT_COST`] for each packed weight, are fewer than without
-/// it; and for no call below this. Fitted to 340 random layers (k 2 to 6, strides 1 and 2, 3 to 512
-/// channels, 8 to 4,096 positions; forward and gradient of the input; Zen 5, 2 threads): of the 144 that
-/// this rule takes, time without over time with was 0.63 to 1.53, geometric mean 1.26, 3 below 0.95.
-pub(crate) const MIN_PANEL_PRODUCTS: usize = 1 << 18;
+/// Calls of fewer products are not computed in panels: to find out takes some microseconds, which these take
+/// in all.
+pub(crate) const MIN_PANEL_PRODUCTS: usize = 1 << 21;
 
-/// See [`MIN_PANEL_PRODUCTS`].
+/// Minimal filtering is used if its products (19 for 20, since a panel's tile is the faster one), plus this for each copied value, [`PAIR_SUM_COST`] for each
+/// sum and [`PAIR_WEIGHT_COST`] for each packed weight, are fewer than without it. Fitted to 340 random layers
+/// (k 2 to 6, strides 1 and 2, 3 to 512 channels, 8 to 4,096 positions; forward and gradient of the input;
+/// Zen 5, 2 threads): of the 144 that this rule takes, time without over time with was 0.74 to 1.5, geometric
+/// mean 1.23, 8 below 0.95.
 pub(crate) const PAIR_COPY_COST: usize = 15;
 
-/// See [`MIN_PANEL_PRODUCTS`].
-pub(crate) const PAIR_SUM_COST: usize = 10;
+/// See [`PAIR_COPY_COST`].
+pub(crate) const PAIR_SUM_COST: usize = 8;
 
-/// See [`MIN_PANEL_PRODUCTS`].
+/// See [`PAIR_COPY_COST`].
 pub(crate) const PAIR_WEIGHT_COST: usize = 30;
 
 /// Where no products are saved, panels are used for phases of so many taps in all, that is not for kernels of
@@ -78,8 +79,9 @@ pub(crate) const MAX_PANEL_BYTES: usize = 3 << 19;
 /// A unit takes so many panels that their copies fit in this, of a second-level cache of 1 MiB.
 pub(crate) const MAX_PANEL_UNIT_BYTES: usize = 1 << 19;
 
-/// Of a group's weights for minimal filtering: beyond, they leave the third-level cache.
-pub(crate) const MAX_PANEL_WEIGHTS_BYTES: usize = 8 << 20;
+/// Of a group's packed weights, which each panel reads. 256 to 256 channels of k 4 take 9.4 MB and gain 1.2 to
+/// 1.3 times; 1,024 to 512 take 75 MB and gain nothing.
+pub(crate) const MAX_PANEL_WEIGHTS_BYTES: usize = 16 << 20;
 
 /// Panels interleave 1, 2 or 4 vectors.
 pub(crate) const MAX_PANEL_STEP: usize = 4;

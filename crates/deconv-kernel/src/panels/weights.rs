@@ -117,29 +117,35 @@ impl<T: Element> Pack<'_, T> {
     /// `N` numbers are a vector.
     #[inline(always)]
     fn pack<S: Simd, const N: usize>(self, simd: S) {
-        let taps = self.plan.problem.taps();
+        let (taps, channels) = (self.plan.problem.taps(), self.plan.source.count);
         let [source, target] = [self.plan.source, self.plan.target].map(|c| c.weight_stride);
-        // Of `N` target channels, `[tap][channel]`, with whole vectors of taps.
-        let mut kernels = vec![T::default(); taps.next_multiple_of(N) * N];
-        for channel in 0..self.plan.source.count {
+        // Channels whose weights lie side by side, of a kernel smaller than a vector.
+        let at_once = if source == taps { (N / taps).max(1) } else { 1 };
+        // Of `N` target channels, `[source channel][tap][row]`, with whole vectors of taps.
+        let mut kernels = vec![T::default(); (at_once * taps).next_multiple_of(N) * N];
+        for channel in (0..channels).step_by(at_once) {
+            let some = at_once.min(channels - channel);
             for first in (0..self.rows).step_by(N) {
                 let rows = N.min(self.rows - first);
-                for tap in (0..taps).step_by(N) {
-                    let some = [0, N.min(taps - tap)];
+                for i in (0..some * taps).step_by(N) {
+                    let lanes = [0, N.min(some * taps - i)];
                     let mut vectors = [T::splat(simd, T::default()); N];
                     for (row, vector) in vectors.iter_mut().enumerate().take(rows) {
                         let kernel = (self.first + first + row) * target + channel * source;
-                        let at = (kernel + tap) as isize;
-                        *vector = load_part::<S, T>(simd, self.weight, at, some);
+                        let at = (kernel + i) as isize;
+                        *vector = load_part::<S, T>(simd, self.weight, at, lanes);
                     }
-                    for (i, vector) in take_all_turns::<S, T, N>(simd, vectors).iter().enumerate() {
-                        store::<S, T>(simd, as_uninit(&mut kernels), (tap + i) * N, *vector);
+                    for (tap, vector) in take_all_turns::<S, T, N>(simd, vectors).iter().enumerate()
+                    {
+                        store::<S, T>(simd, as_uninit(&mut kernels), (i + tap) * N, *vector);
                     }
                 }
-                for packed in self.sums {
-                    let at = packed.first + channel * packed.stride + first;
-                    let sum = packed.sum.of::<S, T>(simd, &kernels);
-                    store_part::<S, T>(simd, as_uninit(&mut self.to[at..at + rows]), 0, sum);
+                for (i, kernel) in kernels.chunks_exact(taps * N).take(some).enumerate() {
+                    for packed in self.sums {
+                        let at = packed.first + (channel + i) * packed.stride + first;
+                        let sum = packed.sum.of::<S, T>(simd, kernel);
+                        store_part::<S, T>(simd, as_uninit(&mut self.to[at..at + rows]), 0, sum);
+                    }
                 }
             }
         }

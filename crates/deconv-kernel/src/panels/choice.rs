@@ -1,0 +1,65 @@
+//! Which calls are computed in panels.
+
+use pulp::Arch;
+
+use super::source::Reads;
+use crate::cut::even_part;
+use crate::element::Element;
+use crate::plan::{AxisPlan, Choices, Plan};
+use crate::problem::{Axis, Problem};
+use crate::tile::{Registers, VECTORS};
+use crate::tuning::{
+    MAX_PANEL_BYTES, MAX_PANEL_KERNEL, MAX_PANEL_READS, MAX_PANEL_STEP, MAX_PANEL_WEIGHTS_BYTES,
+    MIN_UNPAIRED_CELLS, MIN_UNPAIRED_PRODUCTS, MIN_UNPAIRED_SOURCES, MIN_UNPAIRED_TARGETS,
+    PAIR_COPY_COST, PAIR_SUM_COST, PAIR_WEIGHT_COST,
+};
+
+/// The plan of a call, if there is one: strides of 1, 2 and 4 (2 with minimal filtering), and small kernels.
+pub(crate) fn plan(problem: &Problem, plan: fn(&Problem, Choices) -> Plan) -> Option<Plan> {
+    let small = |axis: &Axis| axis.kernel <= MAX_PANEL_KERNEL && axis.stride <= MAX_PANEL_STEP;
+    if !problem.axes.iter().all(small) {
+        return None;
+    }
+    let plan = plan(problem, Choices::for_panels());
+    let [_, width] = &plan.axes;
+    let steps = [width.source.step, width.target.step];
+    let interleaves = |step: &usize| *step <= MAX_PANEL_STEP && step.is_power_of_two();
+    let reads = Reads::new(width, true).values(width);
+    // Without a copy, all that the output keeps are appended zeros.
+    let fits = plan.copies() > 0 && reads <= MAX_PANEL_READS && steps.iter().all(interleaves);
+    fits.then_some(plan)
+}
+
+/// Whether this is the faster way for a plan. With minimal filtering: where fewer products make up for the
+/// copies, the weights and the sums ([`PAIR_COPY_COST`] has the measurements).
+pub(crate) fn pays<T: Element>(arch: Arch, plan: &Plan) -> bool {
+    let problem = &plan.problem;
+    let registers = Registers::of::<T>(arch);
+    let panel = VECTORS * registers.lanes;
+    let [height, width] = &plan.axes;
+    let taps = |axis: &AxisPlan| axis.classes.iter().map(|c| c.taps.len()).sum::<usize>();
+    let products = taps(height) * taps(width);
+    let classes = height.classes.len() * width.classes.len();
+    let (sources, targets) = (plan.source.count, plan.target.count);
+    let cells = problem.batch * height.all_cells() * width.all_cells();
+    let weights = products * sources * targets;
+    if plan.copies() * sources * panel * size_of::<T>() > MAX_PANEL_BYTES
+        || weights * size_of::<T>() > MAX_PANEL_WEIGHTS_BYTES
+    {
+        return false;
+    }
+    if !plan.has_pairs() {
+        // One copy of each plane of the source: taps that overlap would need one for each shift.
+        return plan.copies() == height.source.step * width.source.step
+            && products >= MIN_UNPAIRED_PRODUCTS
+            && sources >= MIN_UNPAIRED_SOURCES
+            && targets >= MIN_UNPAIRED_TARGETS
+            && cells >= MIN_UNPAIRED_CELLS;
+    }
+    let rows = targets.div_ceil(registers.rows) * even_part(targets, registers.rows);
+    let of_a_cell = products * sources * rows * 19 / 20
+        + PAIR_COPY_COST * plan.copies() * sources
+        + PAIR_SUM_COST * classes * targets;
+    let costs = cells.next_multiple_of(panel) * of_a_cell + PAIR_WEIGHT_COST * weights;
+    costs < problem.products() / problem.groups
+}

@@ -1,0 +1,112 @@
+//! Panels and depthwise layers: the forms that most upsampling layers take.
+
+use super::{Case, archs, each_product, same};
+use crate::draw::Draw;
+use crate::plan::Plan;
+use crate::threads::Threads;
+use crate::{Axis, Problem, depthwise, panels};
+
+/// Upsampling, channel by channel and with two outputs of each channel; maps below and above a vector.
+#[test]
+fn depthwise_upsampling_is_exact() {
+    let mut draw = Draw::new(11);
+    for (input, kernel) in [(1, 4), (2, 3), (5, 4), (16, 3), (17, 4), (40, 3), (70, 4)] {
+        for rows in [1, 2, 7] {
+            let problem = Problem {
+                batch: 2,
+                groups: 3,
+                c_in: 3,
+                c_out: 6,
+                axes: [same(rows, kernel, 2, 1), same(input, kernel, 2, 1)],
+            };
+            assert!(depthwise::suits(&problem, Threads::new(1)), "{problem:?}");
+            let case = Case::new(&mut draw, problem);
+            for arch in archs() {
+                case.check::<f32>(arch, |value| value as f32);
+                case.check::<f64>(arch, |value| value);
+            }
+        }
+    }
+}
+
+/// Several blocks of target channels, partial sums, panels that go on from map to map, groups.
+#[test]
+fn panels_of_many_channels_are_exact() {
+    let mut draw = Draw::new(12);
+    for (kernel, stride) in [(4, 2), (3, 2), (5, 2), (3, 1), (2, 2), (3, 4), (1, 2)] {
+        let problem = Problem {
+            batch: 3,
+            groups: 2,
+            c_in: 146,
+            c_out: 58,
+            axes: [same(3, kernel, stride, 1), same(5, kernel, stride, 1)],
+        };
+        for make in [Plan::forward, Plan::grad_input] {
+            assert!(panels::plan(&problem, make).is_some(), "{problem:?}");
+        }
+        let case = Case::new(&mut draw, problem);
+        for arch in archs() {
+            case.check::<f32>(arch, |value| value as f32);
+        }
+    }
+}
+
+/// Minimal filtering subtracts neighbours before it multiplies them. A number that is too large for
+/// that must not reach the results of its neighbours.
+#[test]
+fn large_numbers_reach_only_their_own_results_with_minimal_filtering() {
+    let axis = |input| Axis {
+        input,
+        kernel: 4,
+        stride: 2,
+        dilation: 1,
+        crop_begin: 1,
+        output: 2 * input,
+    };
+    let problem = Problem {
+        batch: 1,
+        groups: 1,
+        c_in: 128,
+        c_out: 128,
+        axes: [axis(8), axis(32)],
+    };
+    for arch in archs() {
+        for plan in [Plan::forward, Plan::grad_input] {
+            let plan = panels::plan(&problem, plan).expect("a plan");
+            assert!(plan.axes[1].paired && panels::pays::<f64>(arch, &plan));
+        }
+    }
+    let mut draw = Draw::new(9);
+    for large in [None, Some(1e200), Some(f64::INFINITY), Some(f64::NAN)] {
+        let mut case = Case::new(&mut draw, problem);
+        let at = [
+            draw.below(case.input.len()),
+            draw.below(case.grad_output.len()),
+        ];
+        let mut reached = [
+            vec![false; case.grad_output.len()],
+            vec![false; case.input.len()],
+        ];
+        if let Some(large) = large {
+            case.input[at[0]] = large;
+            case.grad_output[at[1]] = large;
+            each_product(&problem, |i, _, o| {
+                reached[0][o] |= i == at[0];
+                reached[1][i] |= o == at[1];
+            });
+        }
+        for arch in archs() {
+            let (input, weight) = (&case.input, &case.weight);
+            let output = crate::forward(arch, &problem, input, weight, Some(&case.bias));
+            let grad_input = crate::grad_input(arch, &problem, weight, &case.grad_output);
+            for ((got, expected), reached) in [output, grad_input]
+                .iter()
+                .zip(&case.expected)
+                .zip(&reached)
+            {
+                let mut results = got.iter().zip(expected).zip(reached);
+                assert!(results.all(|((got, expected), reached)| *reached || got == expected));
+            }
+        }
+    }
+}
