@@ -113,7 +113,7 @@ struct Scratch<T: Element> {
     lines: Lists<Line>,
 }
 
-/// Computes the target `[batch, groups * channels, height, width]` by a plan in pairs.
+/// Computes the target `[batch, groups * channels, height, width]` by a plan for panels.
 pub(crate) fn compute<T: Element>(
     arch: Arch,
     threads: Threads,
