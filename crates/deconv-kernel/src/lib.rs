@@ -87,7 +87,8 @@
 //!    tap and position first, without a packed weight, and then adds each to its place (`scatter.rs`).
 //!    Elsewhere, of maps smaller than a tile's two vectors, a unit takes several: the lanes are cells of
 //!    all of them, or the steps positions of all of them. An axis of one value takes its kernel's
-//!    extent as its stride, so each phase has one tap, and the pass is a product of two matrices.
+//!    extent as its stride, so each phase has one tap, and the pass is a product of two matrices. Weights that
+//!    meet at most four vectors of cells are read where they are.
 //! 9. **Short sums.** Where an output value is a sum of at most 200 products, and the call is short or each
 //!    group has one input channel, a few cells are computed from beginning to end in the first-level cache,
 //!    with weights that nobody packs (`lines.rs`). Depthwise layers of stride 2 keep weights and values in

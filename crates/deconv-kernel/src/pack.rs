@@ -7,7 +7,7 @@ use crate::element::Element;
 use crate::plan::Plan;
 use crate::threads::Threads;
 use crate::tile::{Step, Steps};
-use crate::tuning::MIN_VALUES_PER_JOB;
+use crate::tuning::{MAX_IN_PLACE_VECTORS, MIN_VALUES_PER_JOB};
 
 /// A class with its packed weights.
 pub(crate) struct Packed<T: Element> {
@@ -15,6 +15,9 @@ pub(crate) struct Packed<T: Element> {
     /// `[group][unit's target channels][block of rows][channel of the source, tap][row]`, where a
     /// target channel's phases are rows side by side; zeros past the last row.
     pub(crate) weights: Buffer<T>,
+    /// Whether the tiles read the weights where they are, and none are packed: to pack a weight takes longer
+    /// than to use it once or twice. Then a row is a target channel.
+    pub(crate) in_place: bool,
     /// Blocks of rows of a unit.
     pub(crate) blocks: usize,
     /// Rows of a block, which are those of a tile.
@@ -49,11 +52,20 @@ impl<T: Element> Packed<T> {
             let place = vector * lanes;
             place / cover.line_stride * cut.line_stride + place % cover.line_stride
         };
+        let bands = plan.axes[0].cells.div_ceil(cut.band.max(1));
+        let vectors = plan.problem.batch.div_ceil(cut.maps) * bands * cover.vectors;
+        let in_place = class.phases.len() == 1 && vectors <= MAX_IN_PLACE_VECTORS;
+        let packed = if in_place {
+            0
+        } else {
+            units * blocks * block_stride
+        };
         Self {
-            steps: steps(&class, cut, rows),
+            steps: steps(&class, plan, cut, rows, in_place),
             starts: (0..cover.vectors).map(start).collect(),
             line_stride: cover.line_stride,
-            weights: Buffer::new(units * blocks * block_stride),
+            weights: Buffer::new(packed),
+            in_place,
             class,
             blocks,
             rows,
@@ -68,17 +80,21 @@ impl<T: Element> Packed<T> {
 }
 
 /// A step for each channel of a source block and tap.
-fn steps(class: &Class, cut: &Cut, rows: usize) -> Steps {
+fn steps(class: &Class, plan: &Plan, cut: &Cut, rows: usize, in_place: bool) -> Steps {
     let mut steps = Vec::with_capacity(cut.depth * class.taps.len());
     for channel in 0..cut.depth {
-        for place in &class.taps {
+        for (place, sum) in class.taps.iter().zip(&class.phases[0].taps) {
             let [y, x] = place.ahead;
             steps.push(Step {
                 source: channel * cut.channel_stride
                     + place.copy % cut.copies * cut.copy_stride
                     + y * cut.line_stride
                     + x,
-                weight: steps.len() * rows,
+                weight: if in_place {
+                    channel * plan.source.weight_stride + sum.taps()[0]
+                } else {
+                    steps.len() * rows
+                },
             });
         }
     }
@@ -94,7 +110,7 @@ pub(crate) fn pack<T: Element>(
     weight: &[T],
 ) {
     let mut jobs = Vec::new();
-    for packed in classes {
+    for packed in classes.iter_mut().filter(|packed| !packed.in_place) {
         let (class, blocks, rows) = (&packed.class, packed.blocks, packed.rows);
         let weights = packed.weights.chunks_exact_mut(packed.block_stride);
         jobs.extend(weights.enumerate().map(|(index, packed)| Job {

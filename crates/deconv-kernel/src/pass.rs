@@ -35,6 +35,7 @@ use self::unit::Compute;
 struct Pass<'a, T: Element> {
     plan: &'a Plan,
     source: &'a [T],
+    weight: &'a [T],
     bias: Option<&'a [T]>,
     classes: Vec<Packed<T>>,
     /// The sums of each phase of the target; none where no tap reaches.
@@ -173,6 +174,7 @@ fn compute<T: Element>(
     let pass = Pass {
         plan,
         source,
+        weight,
         bias,
         phases: index_phases(plan, &classes),
         classes,

@@ -137,6 +137,11 @@ pub(crate) const UNITS_PER_THREAD: usize = 2;
 /// two operands, in a first-level cache of 32 KiB. Not measured.
 pub(crate) const SCALAR_PRODUCT_VALUES: usize = 2048;
 
+/// A pass reads the weights where they are if so many vectors of cells meet them, of all units. Gradient of the
+/// input, 24 layers of 4 to 64 positions and 32 to 1,024 channels (Zen 5, 2 threads): 1.2 to 7 times as fast.
+/// With 8 vectors, others gained 0.88 to 1.24.
+pub(crate) const MAX_IN_PLACE_VECTORS: usize = 4;
+
 /// Values that a job packs, transposes or reorders at least. Not measured.
 pub(crate) const MIN_VALUES_PER_JOB: usize = 1 << 14;
 

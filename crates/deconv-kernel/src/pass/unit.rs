@@ -37,6 +37,11 @@ impl<T: Element> WithSimd for Compute<'_, '_, T> {
         }
 
         let targets = lines.len() / place.maps;
+        let first = place.group * pass.plan.problem.group_weights();
+        let stride = pass.plan.target.weight_stride;
+        let weights: Vec<usize> = (place.target..place.target + targets)
+            .map(|target| first + target * stride)
+            .collect();
         let sums = pass.place_sums(targets, rows, scratch);
         if rows > 0 && !pass.classes.is_empty() {
             for chunk in pass.chunks() {
@@ -44,7 +49,7 @@ impl<T: Element> WithSimd for Compute<'_, '_, T> {
                 for (class, sums) in sums.iter().enumerate() {
                     let block = Block {
                         place,
-                        targets,
+                        weights: &weights,
                         class,
                     };
                     pass.multiply(simd, &block, &chunk, *sums, scratch);
@@ -56,9 +61,10 @@ impl<T: Element> WithSimd for Compute<'_, '_, T> {
 }
 
 /// A unit's target channels, and a class.
-struct Block {
+struct Block<'a> {
     place: Place,
-    targets: usize,
+    /// Where the weights of each target channel begin.
+    weights: &'a [usize],
     class: usize,
 }
 
@@ -135,32 +141,50 @@ impl<T: Element> Pass<'_, T> {
         sums: ClassSums,
         scratch: &mut Scratch<T>,
     ) {
-        let (place, targets) = (block.place, block.targets);
+        let (place, targets) = (block.place, block.weights.len());
         let packed = &self.classes[block.class];
         let (cut, class) = (&self.cut, &packed.class);
         let (taps, lanes) = (class.taps.len(), cut.registers.lanes);
         let phases = class.phases.len();
         let unit_rows = phases * targets;
         let unit_index = place.group * cut.target_blocks(self.plan) + place.target / cut.targets;
-        let weights = packed.weights.chunks_exact(packed.block_stride);
-        let weights = weights.skip(unit_index * packed.blocks);
+        let first_block = unit_index * packed.blocks;
         let starts = &packed.starts[..sums.row_stride / lanes];
         // A chunk has several channels with all their taps, or one with some.
         let steps = class.taps_of(chunk.copies.clone());
         let end = (chunk.channels - 1) * taps + steps.end;
         for first in (steps.start..end).step_by(MAX_TILE_STEPS) {
             for (i, starts) in starts.chunks(VECTORS).enumerate() {
-                for (row, weights) in (0..unit_rows).step_by(packed.rows).zip(weights.clone()) {
-                    let tile = Tile {
-                        source: &scratch.source,
-                        weights: &weights[packed.rows * chunk.channel * taps..],
-                        rows: SideBySide(packed.rows.min(unit_rows - row)),
-                        steps: &packed.steps,
-                        range: first..end.min(first + MAX_TILE_STEPS),
-                        begin: chunk.channel == 0 && first == 0,
-                    };
+                for row in (0..unit_rows).step_by(packed.rows) {
+                    let count = packed.rows.min(unit_rows - row);
+                    let (source, steps) = (&scratch.source[..], &packed.steps);
+                    let range = first..end.min(first + MAX_TILE_STEPS);
+                    let begin = chunk.channel == 0 && first == 0;
                     let at = sums.first + row * sums.row_stride + i * VECTORS * lanes;
-                    tile.run(simd, starts, &mut scratch.sums[at..], sums.row_stride);
+                    let to = &mut scratch.sums[at..];
+                    if packed.in_place {
+                        let tile = Tile {
+                            source,
+                            weights: &self.weight[chunk.channel * self.plan.source.weight_stride..],
+                            rows: &block.weights[row..row + count],
+                            steps,
+                            range,
+                            begin,
+                        };
+                        tile.run(simd, starts, to, sums.row_stride);
+                        continue;
+                    }
+                    let weights = (first_block + row / packed.rows) * packed.block_stride;
+                    let weights = weights + packed.rows * chunk.channel * taps;
+                    let tile = Tile {
+                        source,
+                        weights: &packed.weights[weights..],
+                        rows: SideBySide(count),
+                        steps,
+                        range,
+                        begin,
+                    };
+                    tile.run(simd, starts, to, sums.row_stride);
                 }
             }
         }
