@@ -46,11 +46,17 @@ const A_THREAD: usize = 1 << 20;
 /// The most that calls keep for the next call.
 const KEPT: usize = 32 << 20;
 
-/// What the first call may hold besides its tensors. Forward: packed weights, with minimal filtering 36 for
-/// each 16, rounded up to whole tiles; and no copy of a map. Backward: also a copy of the input.
+/// What the first call may hold besides its tensors. Forward: packed weights, with minimal filtering 25 for
+/// each 9 (k 3) or 36 for each 16 (k 4), rounded up to whole tiles; and no copy of a map. Backward: also a
+/// copy of the input.
 fn bounds(case: &Case, threads: usize) -> [usize; 2] {
     let [input, weight] = [case.input, case.weight].map(bytes);
-    let forward = 5 * weight / 2 + threads * A_THREAD;
+    let packed = match case.weight[3] {
+        3 => 3 * weight,
+        4 => 5 * weight / 2,
+        _ => 2 * weight,
+    };
+    let forward = packed + threads * A_THREAD;
     [forward, forward + input]
 }
 

@@ -123,7 +123,8 @@
 //!
 //! Beside the result, a call holds the packed weights, at most twice as many as the weights; for the
 //! weight's gradient it holds the input and two gradients, with the input channels rounded up to
-//! whole vectors. Minimal filtering packs 36 weights for each 16, at most 16 MiB for each group; a thread then
+//! whole vectors. Minimal filtering packs up to 2.8 times as many (k 3: 25 for 9, k 4:
+//! 36 for 16), at most 16 MiB for each group; a thread then
 //! holds at most 1.5 MiB of copies and the sums of a block. Elsewhere a thread holds copies and sums, each at
 //! most 1.25 MiB,
 //! or, if that is more, the copy of one plane that one row of cells needs (`1 + reach` lines, where

@@ -44,12 +44,16 @@ pub(crate) const MAX_L2_SHARES: usize = 4;
 /// in all.
 pub(crate) const MIN_PANEL_PRODUCTS: usize = 1 << 21;
 
-/// Minimal filtering is used if its products (19 for 20, since a panel's tile is the faster one), plus this for each copied value, [`PAIR_SUM_COST`] for each
-/// sum and [`PAIR_WEIGHT_COST`] for each packed weight, are fewer than without it. Fitted to 340 random layers
-/// (k 2 to 6, strides 1 and 2, 3 to 512 channels, 8 to 4,096 positions; forward and gradient of the input;
-/// Zen 5, 2 threads): of the 144 that this rule takes, time without over time with was 0.74 to 1.5, geometric
-/// mean 1.23, 8 below 0.95.
+/// Minimal filtering is used if its products (each [`PAIR_PRODUCT_COST`]), plus this for each copied value,
+/// [`PAIR_SUM_COST`] for each sum and [`PAIR_WEIGHT_COST`] for each packed weight, are fewer than without it.
+/// Fitted to 376 random layers (k 2 to 6, strides 1 and 2, 3 to 512 channels, 8 to 4,096 positions; forward
+/// and gradient of the input; Zen 5, 2 threads): of the 162 that this rule takes, time without over time with
+/// was 0.74 to 1.5, geometric mean 1.20, 13 below 0.95.
 pub(crate) const PAIR_COPY_COST: usize = 15;
+
+/// A product in a panel's tile costs 19 of 20 of another: the tile reads its operands in order. See
+/// [`PAIR_COPY_COST`].
+pub(crate) const PAIR_PRODUCT_COST: [usize; 2] = [19, 20];
 
 /// See [`PAIR_COPY_COST`].
 pub(crate) const PAIR_SUM_COST: usize = 8;

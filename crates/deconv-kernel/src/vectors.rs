@@ -146,7 +146,7 @@ fn interleave<S: Simd, T: Element>(simd: S, a: T::Vector<S>, b: T::Vector<S>) ->
 /// `N` have moved, the numbers of all `N` vectors are in turns; of as many vectors as each has numbers, this
 /// is the transpose.
 #[inline(always)]
-pub(crate) fn take_turns<S: Simd, T: Element, const N: usize>(
+fn take_turns<S: Simd, T: Element, const N: usize>(
     simd: S,
     rows: [T::Vector<S>; N],
 ) -> [T::Vector<S>; N] {

@@ -8,7 +8,7 @@ use pulp::Simd;
 
 use crate::element::Element;
 use crate::tile::Steps;
-use crate::vectors::{load, store, take_turns};
+use crate::vectors::{load, store, take_all_turns};
 
 /// The most vectors of cells of one output channel whose sums are computed at once.
 pub(super) const MAX_VECTORS: usize = 8;
@@ -152,16 +152,8 @@ fn write_vectors<S: Simd, T: Element, const N: usize>(
         for (phase, vector) in vectors.iter_mut().enumerate() {
             *vector = load::<S, T>(simd, sums, phase * stride + cell);
         }
-        if N >= 2 {
-            vectors = take_turns::<S, T, N>(simd, vectors);
-        }
-        if N >= 4 {
-            vectors = take_turns::<S, T, N>(simd, vectors);
-        }
-        if N >= 8 {
-            vectors = take_turns::<S, T, N>(simd, vectors);
-        }
-        for (i, vector) in vectors.into_iter().enumerate() {
+        let turns = take_all_turns::<S, T, N>(simd, vectors);
+        for (i, vector) in turns.into_iter().enumerate() {
             store::<S, T>(simd, target, N * cell + i * lanes, vector);
         }
         cell += lanes;

@@ -11,7 +11,7 @@ use crate::tile::{Registers, VECTORS};
 use crate::tuning::{
     MAX_PANEL_BYTES, MAX_PANEL_KERNEL, MAX_PANEL_READS, MAX_PANEL_STEP, MAX_PANEL_WEIGHTS_BYTES,
     MIN_UNPAIRED_CELLS, MIN_UNPAIRED_PRODUCTS, MIN_UNPAIRED_SOURCES, MIN_UNPAIRED_TARGETS,
-    PAIR_COPY_COST, PAIR_SUM_COST, PAIR_WEIGHT_COST,
+    PAIR_COPY_COST, PAIR_PRODUCT_COST, PAIR_SUM_COST, PAIR_WEIGHT_COST,
 };
 
 /// The plan of a call, if there is one: strides of 1, 2 and 4 (2 with minimal filtering), and small kernels.
@@ -57,7 +57,8 @@ pub(crate) fn pays<T: Element>(arch: Arch, plan: &Plan) -> bool {
             && cells >= MIN_UNPAIRED_CELLS;
     }
     let rows = targets.div_ceil(registers.rows) * even_part(targets, registers.rows);
-    let of_a_cell = products * sources * rows * 19 / 20
+    let [cost, of] = PAIR_PRODUCT_COST;
+    let of_a_cell = products * sources * rows * cost / of
         + PAIR_COPY_COST * plan.copies() * sources
         + PAIR_SUM_COST * classes * targets;
     let costs = cells.next_multiple_of(panel) * of_a_cell + PAIR_WEIGHT_COST * weights;

@@ -62,6 +62,11 @@ impl Reads {
             windows,
         }
     }
+
+    /// The values of all windows.
+    pub(super) fn values(&self, axis: &AxisPlan) -> usize {
+        self.windows.len() * axis.source.step
+    }
 }
 
 /// Some lanes of a vector that lie side by side in the source.
@@ -71,13 +76,6 @@ pub(super) struct Load {
     at: isize,
     /// The first lane and the one after the last.
     lanes: [usize; 2],
-}
-
-impl Reads {
-    /// The values of all windows.
-    pub(super) fn values(&self, axis: &AxisPlan) -> usize {
-        self.windows.len() * axis.source.step
-    }
 }
 
 impl<T: Element> Panels<'_, T> {

@@ -33,11 +33,15 @@ struct Phase {
     count: usize,
 }
 
+/// The phases that a class belongs to, by row and column.
+fn phases(class: &Class) -> &[[usize; 2]] {
+    &class.phases[0].phases
+}
+
 impl RowPhases {
     /// All rows. The sums of one class take `values`.
     pub(super) fn all(plan: &Plan, classes: &[Class], values: usize) -> Vec<Self> {
         let [height, width] = plan.axes.each_ref().map(|axis| axis.target.step);
-        let phases = |class: &Class| class.phases[0].phases.clone();
         // The rows of a class are one and half a step further on, or one of them.
         let pairs = if plan.axes[0].paired {
             height / 2
