@@ -11,7 +11,6 @@
 
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
-use core::ops::Range;
 
 use crate::element::Element;
 
@@ -34,22 +33,19 @@ pub(crate) struct Places<'a, T> {
     values: PhantomData<&'a mut [MaybeUninit<T>]>,
 }
 
-// SAFETY: it hands out exclusive slices of numbers, which the caller keeps apart.
+// SAFETY: it hands out pointers to numbers; who writes through them keeps the threads apart.
 unsafe impl<T: Element> Sync for Places<'_, T> {}
 
 impl<T: Element> Places<'_, T> {
-    /// Some of the values.
-    ///
-    /// # Safety
-    ///
-    /// No two slices that are in use have a value in common, and the caller counts as written only what it
-    /// has written.
-    #[allow(clippy::mut_from_ref)]
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Where a value is. No two threads write the same one, and the caller counts as written only what it has
+    /// written.
     #[inline(always)]
-    pub(crate) unsafe fn slice(&self, range: Range<usize>) -> &mut [MaybeUninit<T>] {
-        assert!(range.start <= range.end && range.end <= self.length);
-        // SAFETY: within the values, by the assertion; and no other slice has them, as the caller promises.
-        unsafe { core::slice::from_raw_parts_mut(self.first.add(range.start), range.len()) }
+    pub(crate) fn at(&self, index: usize) -> *mut T {
+        self.first.cast::<T>().wrapping_add(index)
     }
 }
 

@@ -46,7 +46,7 @@ use crate::tuning::{
 
 pub(crate) use self::choice::{pays, plan};
 use self::source::{Load, Reads};
-use self::target::{Line, RowPhases};
+use self::target::{RowPhases, Store};
 use self::weights::Weights;
 
 /// A call with all that its units share.
@@ -109,8 +109,8 @@ struct Scratch<T: Element> {
     segments: Lists<Segment>,
     /// What each vector reads of a channel, `[row][window][segment]`.
     loads: Lists<Load>,
-    /// Where each vector's rows of phases go.
-    lines: Lists<Line>,
+    /// Where each vector's rows of phases go, `[vector][row][turn]`.
+    stores: Lists<Store>,
 }
 
 /// Computes the target `[batch, groups * channels, height, width]` by a plan for panels.
@@ -224,15 +224,16 @@ impl<T: Element> Panels<'_, T> {
         let fit = MAX_PANEL_UNIT_BYTES / (self.panel_copies() * size_of::<T>());
         let count = panels.div_ceil(fit.max(1));
         let count = count.max(UNITS_PER_THREAD * threads.count().div_ceil(parts));
-        let count = count.next_multiple_of(threads.count());
-        let at_once = panels.div_ceil(count) * self.panel;
-        let mut units = Vec::with_capacity(problem.groups * panels * parts);
+        let count = count.next_multiple_of(threads.count()).min(panels);
+        let mut units = Vec::with_capacity(problem.groups * count * parts);
         for group in 0..problem.groups {
-            for first in (0..cells).step_by(at_once) {
+            for unit in 0..count {
+                let first = unit * panels / count * self.panel;
+                let end = (unit + 1) * panels / count * self.panel;
                 for block in (0..blocks).step_by(blocks_of_a_part) {
                     units.push(Unit {
                         group,
-                        cells: first..cells.min(first + at_once),
+                        cells: first..cells.min(end),
                         blocks: block..blocks.min(block + blocks_of_a_part),
                     });
                 }
@@ -339,7 +340,14 @@ impl<T: Element> WithSimd for Compute<'_, T> {
         scratch.fit(panels, count);
         let group = unit.group;
         panels.list_segments(&unit, &mut scratch.segments);
-        panels.list_lines(group, &scratch.segments, &mut scratch.lines);
+        let (segments, stores) = (&scratch.segments, &mut scratch.stores);
+        let lanes = T::lanes::<S>();
+        match plan.axes[1].target.step {
+            1 => panels.list_stores::<1>(group, lanes, segments, target, stores),
+            2 => panels.list_stores::<2>(group, lanes, segments, target, stores),
+            4 => panels.list_stores::<4>(group, lanes, segments, target, stores),
+            step => panic!("{step} phases"),
+        }
         match plan.axes[1].source.step {
             1 => panels.copy::<S, 1, 8>(simd, group, scratch),
             2 => panels.copy::<S, 2, 8>(simd, group, scratch),
@@ -348,8 +356,9 @@ impl<T: Element> WithSimd for Compute<'_, T> {
         }
         let mut written = 0;
         for block in unit.blocks.clone() {
-            for panel in 0..count {
-                for rows in &panels.rows {
+            // The weights of some rows of phases stay in the first-level cache for all panels.
+            for rows in &panels.rows {
+                for panel in 0..count {
                     let part = Part {
                         group,
                         block,

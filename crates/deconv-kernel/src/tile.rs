@@ -225,9 +225,8 @@ impl<T: Element, R: Rows> Tile<'_, T, R> {
         for start in starts {
             assert!(start + source + lanes <= self.source.len());
         }
-        for row in rows {
-            assert!(row + weight < self.weights.len());
-        }
+        let last = rows.into_iter().max().unwrap_or(0);
+        assert!(last + weight < self.weights.len());
         assert!((N - 1) * stride + V * lanes <= sums.len());
 
         let mut tile = [[T::splat(simd, T::default()); V]; N];
@@ -243,7 +242,7 @@ impl<T: Element, R: Rows> Tile<'_, T, R> {
                 };
             }
             for (row, offset) in tile.iter_mut().zip(rows) {
-                // SAFETY: `step.weight <= weight`: in the slice, by the second assertion.
+                // SAFETY: `offset <= last` and `step.weight <= weight`: in the slice, by the second assertion.
                 let weight = unsafe { *weights.add(offset + step.weight) };
                 let weight = T::splat(simd, weight);
                 for (sum, vector) in row.iter_mut().zip(vectors) {

@@ -81,7 +81,7 @@ pub(crate) const MIN_UNPAIRED_CELLS: usize = 512;
 pub(crate) const MAX_PANEL_BYTES: usize = 3 << 19;
 
 /// A unit takes so many panels that their copies fit in this, of a second-level cache of 1 MiB.
-pub(crate) const MAX_PANEL_UNIT_BYTES: usize = 1 << 19;
+pub(crate) const MAX_PANEL_UNIT_BYTES: usize = 1 << 18;
 
 /// Of a group's packed weights, which each panel reads. 256 to 256 channels of k 4 take 9.4 MB and gain 1.2 to
 /// 1.3 times; 1,024 to 512 take 75 MB and gain nothing.

@@ -1,5 +1,6 @@
 //! From the sums of classes to the target.
 
+#![allow(clippy::needless_range_loop)] // With iterators, the vectors go through memory.
 #![allow(unsafe_code)] // The target's values, each of which one unit writes.
 
 use core::ops::Range;
@@ -12,7 +13,7 @@ use crate::element::Element;
 use crate::output::Places;
 use crate::plan::Plan;
 use crate::tile::{MAX_ROWS, VECTORS};
-use crate::vectors::{store, store_part, take_all_turns};
+use crate::vectors::take_all_turns;
 
 /// The phases of a row and its neighbour, whose classes have a phase in common.
 pub(super) struct RowPhases {
@@ -79,40 +80,57 @@ impl RowPhases {
     }
 }
 
-/// Where some lanes of a row of phases go.
-pub(super) struct Line {
-    /// The place of the first, in the group's first target channel.
-    first: usize,
-    length: usize,
-    /// Its index among the numbers of all columns' vectors.
-    lane: isize,
+/// Some lanes of a vector that lie side by side in the target.
+#[derive(Clone, Copy)]
+pub(super) struct Store {
+    /// Where lane 0 would be, in the group's first target channel.
+    at: isize,
+    /// The first lane and the one after the last.
+    lanes: [usize; 2],
+}
+
+impl Store {
+    fn values(&self) -> usize {
+        self.lanes[1] - self.lanes[0]
+    }
 }
 
 impl<T: Element> Panels<'_, T> {
-    /// The lines of each vector of cells, for each row of phases.
-    pub(super) fn list_lines(
+    /// What is stored of each vector of cells, `[vector][row of phases][turn]`. `N` is the target's step.
+    pub(super) fn list_stores<const N: usize>(
         &self,
         group: usize,
+        lanes: usize,
         segments: &Lists<Segment>,
-        lines: &mut Lists<Line>,
+        target: &Places<T>,
+        stores: &mut Lists<Store>,
     ) {
         let [height, width] = self.plan.axes.each_ref().map(|axis| axis.target);
         let (count, plane) = (self.plan.target.count, self.plan.target_plane());
-        lines.clear();
+        stores.clear();
         for vector in 0..segments.count() {
             for row in 0..height.step {
-                for segment in segments.list(vector) {
-                    let (y, x) = (segment.y * height.step + row, segment.x * width.step);
-                    let map = segment.map * self.plan.problem.groups + group;
-                    if y < height.length {
-                        lines.all.push(Line {
-                            first: map * count * plane + y * width.length + x,
-                            length: (segment.length * width.step).min(width.length - x),
-                            lane: (segment.lane * width.step) as isize,
-                        });
+                // The lanes of this turn begin here, among those of all.
+                for begin in (0..N).map(|turn| turn * lanes) {
+                    for segment in segments.list(vector) {
+                        let (y, x) = (segment.y * height.step + row, segment.x * N);
+                        if y >= height.length {
+                            continue;
+                        }
+                        let map = segment.map * self.plan.problem.groups + group;
+                        let first = map * count * plane + y * width.length + x;
+                        let length = (segment.length * N).min(width.length - x);
+                        assert!(first + (count - 1) * plane + length <= target.length());
+                        let lane = segment.lane * N;
+                        let lanes =
+                            [lane, lane + length].map(|at| at.saturating_sub(begin).min(lanes));
+                        if lanes[0] < lanes[1] {
+                            let at = (first + begin) as isize - lane as isize;
+                            stores.all.push(Store { at, lanes });
+                        }
                     }
+                    stores.end_list();
                 }
-                lines.end_list();
             }
         }
     }
@@ -131,25 +149,29 @@ impl<T: Element> Panels<'_, T> {
         let lanes = T::lanes::<S>();
         let first = part.block * self.weights.rows;
         let count = self.weights.rows.min(self.plan.target.count - first);
-        let sums = &scratch.sums;
-        assert!(sums.len() >= phases.classes.len() * self.weights.rows * self.panel);
         let zeros = [T::default(); MAX_ROWS];
         let bias = self.bias.map_or(&zeros[..count], |bias| {
             &bias[part.group * self.plan.target.count + first..][..count]
         });
         let plane = self.plan.target_plane();
+        // As locals: what is written could otherwise be one of these.
+        let (sums, target) = (&scratch.sums[..], target.at(first * plane));
+        assert!(sums.len() >= phases.classes.len() * self.weights.rows * self.panel);
         let mut written = 0;
         for row in &phases.rows {
             let mut columns = [Phase::default(); N];
             columns.copy_from_slice(&row.columns);
             for index in 0..VECTORS {
                 let vector = part.panel * VECTORS + index;
-                let lines = vector * self.plan.axes[0].target.step + row.row;
-                let lines = scratch.lines.list(lines);
-                let whole = match lines {
-                    [line] if line.length == N * lanes => Some(line.first),
+                let list = (vector * self.plan.axes[0].target.step + row.row) * N;
+                let stores: [&[Store]; N] =
+                    core::array::from_fn(|turn| scratch.stores.list(list + turn));
+                let values = |stores: &&[Store]| stores.iter().map(Store::values).sum::<usize>();
+                written += count * stores.iter().map(values).sum::<usize>();
+                let whole = stores.map(|stores| match stores {
+                    [store] if store.values() == lanes => Some(store.at),
                     _ => None,
-                };
+                });
                 for (channel, bias) in bias.iter().enumerate() {
                     let at = channel * self.panel + index * lanes;
                     let mut vectors = [T::splat(simd, *bias); N];
@@ -164,26 +186,21 @@ impl<T: Element> Panels<'_, T> {
                         }
                     }
                     let turns = take_all_turns::<S, T, N>(simd, vectors);
-                    let channel = (first + channel) * plane;
-                    if let Some(whole) = whole {
-                        let to = channel + whole;
-                        // SAFETY: a cell is in one unit only, and so is a channel.
-                        let to = unsafe { target.slice(to..to + N * lanes) };
-                        for (i, vector) in turns.iter().enumerate() {
-                            store::<S, T>(simd, to, i * lanes, *vector);
+                    let target = target.wrapping_add(channel * plane);
+                    for turn in 0..N {
+                        if let Some(at) = whole[turn] {
+                            let to = target.wrapping_offset(at).cast::<T::Vector<S>>();
+                            // SAFETY: in the target, by the assertion in `list_stores`; a cell is in one unit only,
+                            // and so is a channel.
+                            unsafe { to.write_unaligned(turns[turn]) };
+                            continue;
                         }
-                        written += N * lanes;
-                        continue;
-                    }
-                    for line in lines {
-                        let to = channel + line.first;
-                        // SAFETY: as above.
-                        let to = unsafe { target.slice(to..to + line.length) };
-                        for (i, vector) in turns.iter().enumerate() {
-                            let at = (i * lanes) as isize - line.lane;
-                            store_part::<S, T>(simd, to, at, *vector);
+                        for store in stores[turn] {
+                            let to = target.wrapping_offset(store.at);
+                            let [from, end] = store.lanes;
+                            // SAFETY: as above.
+                            unsafe { T::store_lanes(simd, to, from, end, turns[turn]) };
                         }
-                        written += line.length;
                     }
                 }
             }
