@@ -42,50 +42,53 @@ pub(crate) const MAX_L2_SHARES: usize = 4;
 
 /// Calls of fewer products are not computed in panels: to find out takes some microseconds, which these take
 /// in all.
-pub(crate) const MIN_PANEL_PRODUCTS: usize = 1 << 21;
+pub(crate) const MIN_PANEL_PRODUCTS: usize = 1 << 18;
 
 /// Minimal filtering is used if its products (each [`PAIR_PRODUCT_COST`]), plus this for each copied value,
 /// [`PAIR_SUM_COST`] for each sum and [`PAIR_WEIGHT_COST`] for each packed weight, are fewer than without it.
-/// Fitted to 376 random layers (k 2 to 6, strides 1 and 2, 3 to 512 channels, 8 to 4,096 positions; forward
-/// and gradient of the input; Zen 5, 2 threads): of the 162 that this rule takes, time without over time with
-/// was 0.74 to 1.5, geometric mean 1.20, 13 below 0.95.
-pub(crate) const PAIR_COPY_COST: usize = 15;
+/// Fitted to 400 random layers (k 2 to 6, strides 1 and 2, 3 to 512 channels, 8 to 4,096 positions; forward
+/// and gradient of the input; Zen 5, 2 threads): of the 226 that this rule takes, time without over time with
+/// was 0.79 to 1.8, geometric mean 1.23, 18 below 0.95.
+pub(crate) const PAIR_COPY_COST: usize = 22;
 
-/// A product in a panel's tile costs 19 of 20 of another: the tile reads its operands in order. See
+/// A product in a panel's tile costs 17 of 20 of another: the tile reads its operands in order. See
 /// [`PAIR_COPY_COST`].
-pub(crate) const PAIR_PRODUCT_COST: [usize; 2] = [19, 20];
+pub(crate) const PAIR_PRODUCT_COST: [usize; 2] = [17, 20];
 
 /// See [`PAIR_COPY_COST`].
-pub(crate) const PAIR_SUM_COST: usize = 8;
+pub(crate) const PAIR_SUM_COST: usize = 2;
 
 /// See [`PAIR_COPY_COST`].
-pub(crate) const PAIR_WEIGHT_COST: usize = 30;
+pub(crate) const PAIR_WEIGHT_COST: usize = 35;
 
-/// Where no products are saved, panels are used for phases of so many taps in all, that is not for kernels of
-/// one tap. Without over with panels, on 260 random layers (k 1 to 4, strides 1 to 4, both passes, Zen 5, 2
-/// threads): within these four limits 0.90 to 1.93, geometric mean 1.2; kernels of one tap 0.28 to 1.40,
-/// fewer channels 0.5 to 1.5, fewer cells 0.68 to 1.18.
-pub(crate) const MIN_UNPAIRED_PRODUCTS: usize = 2;
+/// Where no products are saved, a forward pass takes panels for at least so many source and target channels,
+/// times the root of the taps. Time without over time with panels, on 270 random layers (k 1 to 4, strides 1
+/// to 4, both passes, Zen 5, 2 threads): 73 within this limit and [`MIN_UNPAIRED_CELLS`] 0.80 to 2.1,
+/// geometric mean 1.20; others 0.37 to 1.5.
+pub(crate) const MIN_UNPAIRED_CHANNELS: usize = 64;
 
-/// Source channels; see [`MIN_UNPAIRED_PRODUCTS`].
-pub(crate) const MIN_UNPAIRED_SOURCES: usize = 64;
+/// Cells of all maps; see [`MIN_UNPAIRED_CHANNELS`].
+pub(crate) const MIN_UNPAIRED_CELLS: usize = 128;
 
-/// Target channels; see [`MIN_UNPAIRED_PRODUCTS`].
-pub(crate) const MIN_UNPAIRED_TARGETS: usize = 48;
+/// The gradient of the input takes panels for at least so many source channels, times the root of the taps.
+/// With 64, maps of 128 x 128 took 1.15 times as long.
+pub(crate) const MIN_UNPAIRED_GRADIENT_CHANNELS: usize = 96;
 
-/// Cells of all maps; see [`MIN_UNPAIRED_PRODUCTS`].
-pub(crate) const MIN_UNPAIRED_CELLS: usize = 512;
+/// With any channels, if a map has at most so many cells: 0.8 to 2.9 times as fast; on the 57 layers of up to
+/// 256 cells, 1.02 and more.
+pub(crate) const MAX_UNPAIRED_SMALL_MAP: usize = 1024;
 
-/// Of the copies of a panel, which a tile reads for each block of target channels: 1.5 times a
-/// second-level cache of 1 MiB. Beyond, layers of 512 channels took 0.5 to 1.07 times as long without.
-pub(crate) const MAX_PANEL_BYTES: usize = 3 << 19;
+/// Of the copies of a panel, which a tile reads for each block of target channels: 1.75 times a
+/// second-level cache of 1 MiB. 512 channels of k 4 take 1.56 MiB and gain 1.1 to 1.2 times; of k 5, with
+/// 2 MiB, they lose half.
+pub(crate) const MAX_PANEL_BYTES: usize = 7 << 18;
 
 /// A unit takes so many panels that their copies fit in this, of a second-level cache of 1 MiB.
 pub(crate) const MAX_PANEL_UNIT_BYTES: usize = 1 << 18;
 
-/// Of a group's packed weights, which each panel reads. 256 to 256 channels of k 4 take 9.4 MB and gain 1.2 to
-/// 1.3 times; 1,024 to 512 take 75 MB and gain nothing.
-pub(crate) const MAX_PANEL_WEIGHTS_BYTES: usize = 16 << 20;
+/// Of a group's packed weights, which each panel reads. 512 to 256 channels of k 4 take 18.9 MB and gain 1.0 to
+/// 1.2 times; k 5 and k 6, with 33 and 42 MB, lose half.
+pub(crate) const MAX_PANEL_WEIGHTS_BYTES: usize = 20 << 20;
 
 /// Panels interleave 1, 2 or 4 vectors.
 pub(crate) const MAX_PANEL_STEP: usize = 4;

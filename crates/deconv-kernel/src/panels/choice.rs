@@ -10,8 +10,9 @@ use crate::problem::{Axis, Problem};
 use crate::tile::{Registers, VECTORS};
 use crate::tuning::{
     MAX_PANEL_BYTES, MAX_PANEL_KERNEL, MAX_PANEL_READS, MAX_PANEL_STEP, MAX_PANEL_WEIGHTS_BYTES,
-    MIN_UNPAIRED_CELLS, MIN_UNPAIRED_PRODUCTS, MIN_UNPAIRED_SOURCES, MIN_UNPAIRED_TARGETS,
-    PAIR_COPY_COST, PAIR_PRODUCT_COST, PAIR_SUM_COST, PAIR_WEIGHT_COST,
+    MAX_UNPAIRED_SMALL_MAP, MIN_UNPAIRED_CELLS, MIN_UNPAIRED_CHANNELS,
+    MIN_UNPAIRED_GRADIENT_CHANNELS, PAIR_COPY_COST, PAIR_PRODUCT_COST, PAIR_SUM_COST,
+    PAIR_WEIGHT_COST,
 };
 
 /// The plan of a call, if there is one: strides of 1, 2 and 4 (2 with minimal filtering), and small kernels.
@@ -49,12 +50,17 @@ pub(crate) fn pays<T: Element>(arch: Arch, plan: &Plan) -> bool {
         return false;
     }
     if !plan.has_pairs() {
+        let many = |channels: usize, least: usize| products * channels.pow(2) >= least.pow(2);
+        // The kernels of a target channel lie side by side.
+        let is_forward = plan.source.weight_stride == problem.taps();
         // One copy of each plane of the source: taps that overlap would need one for each shift.
         return plan.copies() == height.source.step * width.source.step
-            && products >= MIN_UNPAIRED_PRODUCTS
-            && sources >= MIN_UNPAIRED_SOURCES
-            && targets >= MIN_UNPAIRED_TARGETS
-            && cells >= MIN_UNPAIRED_CELLS;
+            && if is_forward {
+                many(sources.min(targets), MIN_UNPAIRED_CHANNELS) && cells >= MIN_UNPAIRED_CELLS
+            } else {
+                many(sources, MIN_UNPAIRED_GRADIENT_CHANNELS)
+                    || height.all_cells() * width.all_cells() <= MAX_UNPAIRED_SMALL_MAP
+            };
     }
     let rows = targets.div_ceil(registers.rows) * even_part(targets, registers.rows);
     let [cost, of] = PAIR_PRODUCT_COST;
@@ -62,5 +68,8 @@ pub(crate) fn pays<T: Element>(arch: Arch, plan: &Plan) -> bool {
         + PAIR_COPY_COST * plan.copies() * sources
         + PAIR_SUM_COST * classes * targets;
     let costs = cells.next_multiple_of(panel) * of_a_cell + PAIR_WEIGHT_COST * weights;
-    costs < problem.products() / problem.groups
+    // A pass also computes places between lines.
+    let places = |axis: &Axis| axis.input + usize::from(axis.input > 1);
+    let of_a_place = problem.products() / problem.groups / problem.input_plane();
+    costs < of_a_place * problem.axes.iter().map(places).product::<usize>()
 }

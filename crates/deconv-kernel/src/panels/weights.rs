@@ -1,5 +1,9 @@
 //! The weights for minimal filtering: sums of taps, in the order in which the tiles read them.
 
+#![allow(clippy::needless_range_loop)] // With iterators, the vectors go through memory.
+
+use core::ops::Range;
+
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::buffer::Buffer;
@@ -9,7 +13,7 @@ use crate::element::Element;
 use crate::plan::{Plan, TapSum};
 use crate::threads::Threads;
 use crate::tile::Registers;
-use crate::vectors::{as_uninit, load, load_part, store, store_part, take_all_turns};
+use crate::vectors::{as_uninit, load_part, store_part, take_all_turns, take_apart};
 
 /// The weights of all classes.
 pub(super) struct Weights<T: Element> {
@@ -116,38 +120,81 @@ impl<T: Element> WithSimd for Pack<'_, T> {
 impl<T: Element> Pack<'_, T> {
     /// `N` numbers are a vector.
     #[inline(always)]
-    fn pack<S: Simd, const N: usize>(self, simd: S) {
+    fn pack<S: Simd, const N: usize>(mut self, simd: S) {
         let (taps, channels) = (self.plan.problem.taps(), self.plan.source.count);
         let [source, target] = [self.plan.source, self.plan.target].map(|c| c.weight_stride);
+        // Where target channels are neighbours, few taps are taken apart faster than kernels turned.
+        match taps {
+            1 if target == taps => return self.take_apart::<S, 1>(simd, channels, source),
+            2 if target == taps => return self.take_apart::<S, 2>(simd, channels, source),
+            4 if target == taps => return self.take_apart::<S, 4>(simd, channels, source),
+            _ => (),
+        }
         // Channels whose weights lie side by side, of a kernel smaller than a vector.
         let at_once = if source == taps { (N / taps).max(1) } else { 1 };
-        // Of `N` target channels, `[source channel][tap][row]`, with whole vectors of taps.
-        let mut kernels = vec![T::default(); (at_once * taps).next_multiple_of(N) * N];
+        // Of `N` target channels, `[source channel][tap]`, with whole vectors of taps.
+        let zeros = T::splat(simd, T::default());
+        let mut kernels = vec![zeros; (at_once * taps).next_multiple_of(N)];
         for channel in (0..channels).step_by(at_once) {
             let some = at_once.min(channels - channel);
             for first in (0..self.rows).step_by(N) {
                 let rows = N.min(self.rows - first);
                 for i in (0..some * taps).step_by(N) {
                     let lanes = [0, N.min(some * taps - i)];
-                    let mut vectors = [T::splat(simd, T::default()); N];
+                    let mut vectors = [zeros; N];
                     for (row, vector) in vectors.iter_mut().enumerate().take(rows) {
                         let kernel = (self.first + first + row) * target + channel * source;
                         let at = (kernel + i) as isize;
                         *vector = load_part::<S, T>(simd, self.weight, at, lanes);
                     }
-                    for (tap, vector) in take_all_turns::<S, T, N>(simd, vectors).iter().enumerate()
-                    {
-                        store::<S, T>(simd, as_uninit(&mut kernels), (i + tap) * N, *vector);
+                    let turns = take_all_turns::<S, T, N>(simd, vectors);
+                    for tap in 0..N {
+                        kernels[i + tap] = turns[tap];
                     }
                 }
-                for (i, kernel) in kernels.chunks_exact(taps * N).take(some).enumerate() {
-                    for packed in self.sums {
-                        let at = packed.first + (channel + i) * packed.stride + first;
-                        let sum = packed.sum.of::<S, T>(simd, kernel);
-                        store_part::<S, T>(simd, as_uninit(&mut self.to[at..at + rows]), 0, sum);
-                    }
+                for (i, kernel) in kernels.chunks_exact(taps).take(some).enumerate() {
+                    self.store_sums(simd, kernel, channel + i, first..first + rows);
                 }
             }
+        }
+    }
+
+    /// The same for kernels of `TAPS`, those of a source channel side by side.
+    #[inline(always)]
+    fn take_apart<S: Simd, const TAPS: usize>(mut self, simd: S, channels: usize, stride: usize) {
+        let lanes = T::lanes::<S>();
+        let mut kernel = [T::splat(simd, T::default()); TAPS];
+        for channel in 0..channels {
+            for first in (0..self.rows).step_by(lanes) {
+                let rows = lanes.min(self.rows - first);
+                let at = channel * stride + (self.first + first) * TAPS;
+                for i in 0..TAPS {
+                    let end = (rows * TAPS).saturating_sub(i * lanes).min(lanes);
+                    // Beyond the last row, a vector that is not used.
+                    if end > 0 {
+                        let at = (at + i * lanes) as isize;
+                        kernel[i] = load_part::<S, T>(simd, self.weight, at, [0, end]);
+                    }
+                }
+                let taps = take_apart::<S, T, TAPS>(simd, kernel);
+                self.store_sums(simd, &taps, channel, first..first + rows);
+            }
+        }
+    }
+
+    /// Stores the sums of a source channel's taps for some rows. `kernel` has a vector for each tap.
+    #[inline(always)]
+    fn store_sums<S: Simd>(
+        &mut self,
+        simd: S,
+        kernel: &[T::Vector<S>],
+        channel: usize,
+        rows: Range<usize>,
+    ) {
+        for packed in self.sums {
+            let at = packed.first + channel * packed.stride;
+            let to = &mut self.to[at + rows.start..at + rows.end];
+            store_part::<S, T>(simd, as_uninit(to), 0, packed.sum.of::<S, T>(simd, kernel));
         }
     }
 }
@@ -155,11 +202,10 @@ impl<T: Element> Pack<'_, T> {
 impl TapSum {
     /// The sum of some vectors of taps.
     #[inline(always)]
-    fn of<S: Simd, T: Element>(&self, simd: S, taps: &[T]) -> T::Vector<S> {
-        let lanes = T::lanes::<S>();
+    fn of<S: Simd, T: Element>(&self, simd: S, taps: &[T::Vector<S>]) -> T::Vector<S> {
         let mut sum = T::splat(simd, T::default());
         for tap in self.taps() {
-            sum = T::add_vectors(simd, sum, load::<S, T>(simd, taps, tap * lanes));
+            sum = T::add_vectors(simd, sum, taps[*tap]);
         }
         if self.negative {
             sum = T::sub_vectors(simd, T::splat(simd, T::default()), sum);
