@@ -7,12 +7,14 @@ use pulp::Arch;
 use crate::element::Element;
 use crate::long_sum::pairwise_sum;
 use crate::plan::{Choices, Plan};
-use crate::problem::Problem;
+use crate::problem::{Axis, Problem};
 use crate::threads::Threads;
 use crate::tuning::{
-    FINITE_CHECK_VALUES, MAX_COPY_GROWTH, MAX_SCALAR_PRODUCT_CHANNELS, MAX_SCATTER_PLANE,
-    MAX_SCATTER_POSITIONS, MAX_SHORT_SUM, MAX_SHORT_SUM_PRODUCTS, MAX_TINY_PLANE,
-    MIN_PANEL_PRODUCTS, MIN_PLANNED_PRODUCTS, MIN_SCATTER_CHANNELS, MIN_TINY_PRODUCTS,
+    FINITE_CHECK_VALUES, MAX_COPY_GROWTH, MAX_FEW_TARGETS, MAX_FEW_TARGETS_PLANE,
+    MAX_FEW_TARGETS_ROWS, MAX_SCALAR_PRODUCT_CHANNELS, MAX_SCATTER_PLANE, MAX_SCATTER_POSITIONS,
+    MAX_SCATTERED_VALUES, MAX_SHORT_SUM, MAX_SHORT_SUM_PRODUCTS, MAX_TINY_PLANE,
+    MIN_FEW_TARGETS_SOURCES, MIN_OVERLAPPING_CHANNELS, MIN_PANEL_PRODUCTS, MIN_PLANNED_PRODUCTS,
+    MIN_SCATTER_CHANNELS, MIN_SOURCES_PER_FEW_TARGET, MIN_TINY_PRODUCTS, MIN_UNPAIRED_CELLS,
 };
 use crate::{
     depthwise, direct, grad_weight as by_tiles, lines, panels, pass, scalar_products, scatter,
@@ -33,15 +35,21 @@ pub(crate) fn forward<T: Element>(
         problem.check("bias", &[problem.c_out], bias.len());
     }
     let threads = Threads::worth(problem.products());
-    if pays_to_scatter(problem) {
+    let scatters = pays_to_scatter(problem);
+    let plan = if scatters && !may_beat_scatter(problem) {
+        None
+    } else {
+        plan_panels::<T>(arch, problem, Plan::forward)
+    };
+    if let Some(plan) = plan
+        && is_fit_for(&plan, input, weight)
+    {
+        panels::compute(arch, threads, &plan, input, weight, bias)
+    } else if scatters {
         // It multiplies by no zero, so it takes numbers that are not finite too. Of few positions, the time is
         // that of reading the weights.
         let threads = Threads::worth(problem.products().max(4 * weight.len()));
         scatter::forward(arch, threads, problem, input, weight, bias)
-    } else if let Some(plan) = plan_panels::<T>(arch, problem, Plan::forward)
-        && is_fit_for(&plan, input, weight)
-    {
-        panels::compute(arch, threads, &plan, input, weight, bias)
     } else if is_plain(problem) && !has_short_sums(problem) || !is_finite(weight) {
         direct::forward(threads, problem, input, weight, bias)
     } else if wide_stride::suits_forward::<T>(arch, problem) {
@@ -153,19 +161,55 @@ fn is_sparse(problem: &Problem) -> bool {
     growth[0].saturating_mul(growth[1]) > MAX_COPY_GROWTH
 }
 
-/// Whether [`scatter`] is the better forward pass. [`MAX_SCATTER_POSITIONS`] has the measurements.
+/// Whether [`scatter`] is the better forward pass. [`MAX_SCATTER_POSITIONS`] and [`MAX_FEW_TARGETS`] have the
+/// measurements.
 fn pays_to_scatter(problem: &Problem) -> bool {
     let (plane, products) = (problem.input_plane(), problem.products());
+    let channels = problem.group_c_in();
     let positions = problem.batch * plane;
     let is_tiny = plane <= MAX_TINY_PLANE && products > MIN_TINY_PRODUCTS;
     let is_small = plane <= MAX_SCATTER_PLANE
         && products > MIN_PLANNED_PRODUCTS
-        && problem.group_c_in() >= MIN_SCATTER_CHANNELS;
-    if positions <= MAX_SCATTER_POSITIONS {
-        is_tiny || is_small
-    } else {
-        is_tiny && is_sparse(problem)
+        && channels >= MIN_SCATTER_CHANNELS;
+    if overlaps(problem) && channels < MIN_OVERLAPPING_CHANNELS {
+        return false;
     }
+    // Of a kernel that reaches far beyond a small map, other ways multiply mostly zeros.
+    let places = plane * problem.axes[0].stride * problem.axes[1].stride;
+    let growth = (problem.output_plane() / places).max(1);
+    has_few_targets(problem)
+        || if positions <= MAX_SCATTER_POSITIONS * growth {
+            is_tiny || is_small
+        } else {
+            is_tiny && is_sparse(problem)
+        }
+}
+
+/// Whether panels, if they suit a layer that [scatters](pays_to_scatter), are better: where no products
+/// overlap, and many positions share the packed weights.
+fn may_beat_scatter(problem: &Problem) -> bool {
+    !overlaps(problem)
+        && !has_few_targets(problem)
+        && problem.batch * problem.input_plane() >= MIN_UNPAIRED_CELLS
+}
+
+/// Whether an output value is a sum of several taps' products.
+fn overlaps(problem: &Problem) -> bool {
+    let overlaps = |axis: &Axis| axis.kernel > axis.stride && axis.input > 1;
+    problem.axes.iter().any(overlaps)
+}
+
+/// Whether so many channels become so few that copies cost more than to add up all products.
+fn has_few_targets(problem: &Problem) -> bool {
+    let (sources, targets) = (problem.group_c_in(), problem.group_c_out());
+    let strides = problem.axes[0].stride * problem.axes[1].stride;
+    targets <= MAX_FEW_TARGETS
+        && sources >= MIN_FEW_TARGETS_SOURCES.max(MIN_SOURCES_PER_FEW_TARGET * targets)
+        && (problem.input_plane() <= MAX_FEW_TARGETS_PLANE
+            || targets * strides <= MAX_FEW_TARGETS_ROWS)
+        && sources * problem.input_plane() <= MAX_SCATTERED_VALUES
+        && problem.taps() * strides > 1
+        && problem.products() > MIN_PLANNED_PRODUCTS
 }
 
 /// Whether [`lines`] is the better forward pass. [`MAX_SHORT_SUM`] has the measurements.

@@ -10,9 +10,9 @@ use crate::problem::{Axis, Problem};
 use crate::tile::{Registers, VECTORS};
 use crate::tuning::{
     MAX_PANEL_BYTES, MAX_PANEL_KERNEL, MAX_PANEL_READS, MAX_PANEL_STEP, MAX_PANEL_WEIGHTS_BYTES,
-    MAX_UNPAIRED_SMALL_MAP, MIN_UNPAIRED_CELLS, MIN_UNPAIRED_CHANNELS,
-    MIN_UNPAIRED_GRADIENT_CHANNELS, PAIR_COPY_COST, PAIR_PRODUCT_COST, PAIR_SUM_COST,
-    PAIR_WEIGHT_COST,
+    MAX_UNPAIRED_SMALL_MAP, MAX_UNPAIRED_WIDTH, MIN_NARROW_TARGETS, MIN_UNPAIRED_CELLS,
+    MIN_UNPAIRED_CHANNELS, MIN_UNPAIRED_GRADIENT_CHANNELS, PAIR_COPY_COST, PAIR_PRODUCT_COST,
+    PAIR_SUM_COST, PAIR_WEIGHT_COST,
 };
 
 /// The plan of a call, if there is one: strides of 1, 2 and 4 (2 with minimal filtering), and small kernels.
@@ -56,7 +56,10 @@ pub(crate) fn pays<T: Element>(arch: Arch, plan: &Plan) -> bool {
         // One copy of each plane of the source: taps that overlap would need one for each shift.
         return plan.copies() == height.source.step * width.source.step
             && if is_forward {
-                many(sources.min(targets), MIN_UNPAIRED_CHANNELS) && cells >= MIN_UNPAIRED_CELLS
+                let is_narrow = width.target.step > 1 && width.all_cells() <= MAX_UNPAIRED_WIDTH;
+                cells >= MIN_UNPAIRED_CELLS
+                    && (many(sources.min(targets), MIN_UNPAIRED_CHANNELS)
+                        || is_narrow && targets >= MIN_NARROW_TARGETS)
             } else {
                 many(sources, MIN_UNPAIRED_GRADIENT_CHANNELS)
                     || height.all_cells() * width.all_cells() <= MAX_UNPAIRED_SMALL_MAP
