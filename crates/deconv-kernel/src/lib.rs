@@ -159,7 +159,7 @@
 //! | `wide_stride.rs`, `dot.rs` | both passes for large kernels at large strides |
 //! | `output.rs` | the result, which is written once |
 //! | `grad_weight.rs`, `transpose.rs` | the gradient of the weight |
-//! | `scalar_products.rs` | the same for groups of few input channels |
+//! | `scalar_products.rs` | the same for groups of one input channel |
 //! | `copies.rs` | copies of maps in which a tap is a constant offset |
 //! | `tile.rs`, `element.rs` | the inner loop of all, with the machine's vectors of `f32` or `f64` |
 //! | `vectors.rs` | vectors from and to slices, and two in turns |

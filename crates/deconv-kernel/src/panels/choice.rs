@@ -61,8 +61,10 @@ pub(crate) fn pays<T: Element>(arch: Arch, plan: &Plan) -> bool {
                     && (many(sources.min(targets), MIN_UNPAIRED_CHANNELS)
                         || is_narrow && targets >= MIN_NARROW_TARGETS)
             } else {
-                many(sources, MIN_UNPAIRED_GRADIENT_CHANNELS)
-                    || height.all_cells() * width.all_cells() <= MAX_UNPAIRED_SMALL_MAP
+                // With less than a panel, the weights are read once.
+                cells >= panel
+                    && (many(sources, MIN_UNPAIRED_GRADIENT_CHANNELS)
+                        || height.all_cells() * width.all_cells() <= MAX_UNPAIRED_SMALL_MAP)
             };
     }
     let rows = targets.div_ceil(registers.rows) * even_part(targets, registers.rows);

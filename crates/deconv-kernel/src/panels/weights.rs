@@ -148,9 +148,7 @@ impl<T: Element> Pack<'_, T> {
                         *vector = load_part::<S, T>(simd, self.weight, at, lanes);
                     }
                     let turns = take_all_turns::<S, T, N>(simd, vectors);
-                    for tap in 0..N {
-                        kernels[i + tap] = turns[tap];
-                    }
+                    kernels[i..i + N].copy_from_slice(&turns);
                 }
                 for (i, kernel) in kernels.chunks_exact(taps).take(some).enumerate() {
                     self.store_sums(simd, kernel, channel + i, first..first + rows);
