@@ -75,16 +75,17 @@
 //! 4. **One write.** Sums of all phases are interleaved, and the bias is added, when the target is
 //!    written, once and without clearing it first (`output.rs`).
 //! 5. **The weight's gradient turns the tile.** Its steps are positions. Lanes are input channels, and
-//!    rows are pairs of output channel and tap (`grad_weight.rs`); with 4 input channels or fewer it
-//!    uses scalar products along lines instead (`scalar_products.rs`).
+//!    rows are pairs of output channel and tap (`grad_weight.rs`); with one input channel and long
+//!    lines it uses scalar products along lines instead (`scalar_products.rs`).
 //! 6. **Large strides turn it too.** Where the stride is 8 or more, lanes are neighbouring places of the
 //!    output: a row of the kernel (`wide_stride.rs`).
 //! 7. **Panels.** Where the channels are many, two vectors of cells, from any rows and maps, are multiplied as
 //!    two matrices for each class of taps, and written from there (`panels.rs`): kernels no larger than their
 //!    stride; and kernels whose taps are neighbours, with fewer products (k 4 at stride 2: 9 in place of 16):
 //!    minimal filtering (`plan/pairs.rs`).
-//! 8. **Small maps.** For up to 200 positions in all, the forward pass computes the products of every
-//!    tap and position first, without a packed weight, and then adds each to its place (`scatter.rs`).
+//! 8. **Small maps, few outputs.** For up to 200 positions in all, and where many channels become at most 12, the
+//!    forward pass computes the products of every tap and position first, without a packed weight, and then adds
+//!    each to its place (`scatter.rs`).
 //!    Elsewhere, of maps smaller than a tile's two vectors, a unit takes several: the lanes are cells of
 //!    all of them, or the steps positions of all of them. An axis of one value takes its kernel's
 //!    extent as its stride, so each phase has one tap, and the pass is a product of two matrices. Weights that
@@ -123,10 +124,10 @@
 //!
 //! Beside the result, a call holds the packed weights, at most twice as many as the weights; for the
 //! weight's gradient it holds the input and two gradients, with the input channels rounded up to
-//! whole vectors. Minimal filtering packs up to 2.8 times as many (k 3: 25 for 9, k 4:
-//! 36 for 16), at most 16 MiB for each group; a thread then
-//! holds at most 1.5 MiB of copies and the sums of a block. Elsewhere a thread holds copies and sums, each at
-//! most 1.25 MiB,
+//! whole vectors. Minimal filtering packs up to 2.8 times as many (k 3: 25 for 9, k 4: 36 for 16), at most 20 MiB
+//! for each group; a thread then holds at most 1.75 MiB of copies and the sums of a block. A thread that scatters
+//! to few output channels copies up to 4 MiB of a map. Elsewhere a thread holds copies and sums, each at most
+//! 1.25 MiB,
 //! or, if that is more, the copy of one plane that one row of cells needs (`1 + reach` lines, where
 //! `reach` is the kernel's height over the stride) and the sums of one row of cells of at most a
 //! tile's channels. At a stride of 8 or more, it may hold as many lines of the output's gradient as
@@ -153,7 +154,7 @@
 //! | `pass.rs`, `pass/` | the forward pass and the gradient of the input, which are one computation |
 //! | `cut.rs`, `pack.rs` | how a pass is cut into parts, and the order of its weights |
 //! | `panels.rs`, `panels/` | both passes as products of matrices, with minimal filtering or without |
-//! | `scatter.rs` | the forward pass for few positions |
+//! | `scatter.rs` | the forward pass for few positions, and for few output channels |
 //! | `lines.rs`, `lines/` | the forward pass for short sums |
 //! | `depthwise.rs` | the forward pass of depthwise layers of stride 2 |
 //! | `wide_stride.rs`, `dot.rs` | both passes for large kernels at large strides |

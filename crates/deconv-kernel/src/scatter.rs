@@ -1,9 +1,10 @@
-//! The forward pass for small maps: all products of a channel and a tap first, and then each product
-//! goes to its place.
+//! The forward pass for small maps and for few output channels: all products of a channel and a tap first, and
+//! then each product goes to its place.
 //!
-//! [`pass`](crate::pass) has the positions of a line in the lanes of its vectors. On a map of 4x4, most
-//! lanes are idle, and to pack the weights costs more than the products. Here the products are one
-//! matrix for each output channel, without a phase, a copy or a packed weight:
+//! [`pass`](crate::pass) has the positions of a line in the lanes of its vectors, and output channels in the rows
+//! of its tiles. On a map of 4x4, most lanes are idle, and to pack the weights costs more than the products; with
+//! 3 output channels, most rows are. Here the products are one matrix for each output channel, with its taps as
+//! rows or lanes, without a phase, a copy or a packed weight:
 //!
 //! ```text
 //! products[i][t] = sum over c of  x[c][i] * w[o][c][t]      i: positions of some maps, t: taps
