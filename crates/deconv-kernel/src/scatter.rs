@@ -24,7 +24,11 @@ use crate::element::Element;
 use crate::problem::{Axis, Problem};
 use crate::threads::Threads;
 use crate::tile::{Registers, Step, Steps, Tile, VECTORS};
-use crate::tuning::{MAX_SCATTERED_POSITIONS, MAX_TILE_STEPS, UNITS_PER_THREAD};
+use crate::tuning::{
+    CACHE_LINE_BYTES, FETCH_STEPS, MAX_SCATTERED_POSITIONS, MAX_TILE_STEPS, MIN_FETCHED_BYTES,
+    UNITS_PER_THREAD,
+};
+use crate::vectors::prefetch;
 
 /// What the lanes of a vector are.
 #[derive(Clone, Copy, PartialEq)]
@@ -71,6 +75,9 @@ struct Scatter<'a, T: Element> {
     /// Where each input value and tap of an axis meet, `[i][tap]`; past the output if they are cropped.
     places: [Vec<usize>; 2],
     maps: usize,
+    /// Whether weights are asked for while others are multiplied: they are taps in lanes, and too many for the
+    /// caches.
+    fetches_weights: bool,
     /// Output channels whose products are computed at once: a tile's rows are their taps.
     channels: usize,
 }
@@ -118,6 +125,9 @@ pub(crate) fn forward<T: Element>(
         tail_weights,
         places: problem.axes.each_ref().map(places),
         maps,
+        fetches_weights: lanes == Lanes::Taps
+            && size_of_val(weight) >= MIN_FETCHED_BYTES
+            && maps * plane > registers.rows,
         channels: match lanes {
             Lanes::Taps => 1,
             Lanes::Positions => registers.rows.div_ceil(taps).min(problem.group_c_out()),
@@ -327,23 +337,47 @@ impl<T: Element> Scatter<'_, T> {
         };
         let at_once = even_part(rows.len(), self.registers.rows);
         let channels = problem.group_c_in();
+        let most = if self.fetches_weights {
+            FETCH_STEPS
+        } else {
+            MAX_TILE_STEPS
+        };
+        // The parts of the first columns' tiles, and how many have begun.
+        let parts = rows.len().div_ceil(at_once) * channels.div_ceil(most);
+        let mut part = 0;
         for column in (0..columns).step_by(VECTORS * lanes) {
             let starts = &[column, column + lanes];
             let vectors = (columns - column).div_ceil(lanes).min(VECTORS);
             for (i, rows) in rows.chunks(at_once).enumerate() {
-                for first in (0..channels).step_by(MAX_TILE_STEPS) {
+                for first in (0..channels).step_by(most) {
+                    if self.fetches_weights && part < parts {
+                        self.fetch_weights(&source[channels * taps..], part, parts);
+                        part += 1;
+                    }
                     let tile = Tile {
                         source,
                         weights: values,
                         rows,
                         steps: &self.steps,
-                        range: first..channels.min(first + MAX_TILE_STEPS),
+                        range: first..channels.min(first + most),
                         begin: first == 0,
                     };
                     let sums = &mut products[i * at_once * stride + column..];
                     tile.run(simd, &starts[..vectors], sums, stride);
                 }
             }
+        }
+    }
+
+    /// Asks the processor for one of `parts` parts of an output channel's weights, while those of the channel
+    /// before it are multiplied.
+    #[inline(always)]
+    fn fetch_weights(&self, weights: &[T], part: usize, parts: usize) {
+        let count = self.problem.group_c_in() * self.problem.taps();
+        let line = CACHE_LINE_BYTES / size_of::<T>();
+        let lines = count.div_ceil(line);
+        for i in part * lines / parts..(part + 1) * lines / parts {
+            prefetch(weights.as_ptr().wrapping_add(i * line));
         }
     }
 
