@@ -13,8 +13,9 @@ use crate::tuning::{
     FINITE_CHECK_VALUES, MAX_COPY_GROWTH, MAX_FEW_TARGETS, MAX_FEW_TARGETS_PLANE,
     MAX_FEW_TARGETS_ROWS, MAX_SCATTER_PLANE, MAX_SCATTER_POSITIONS, MAX_SCATTERED_VALUES,
     MAX_SHORT_SUM, MAX_SHORT_SUM_PRODUCTS, MAX_TINY_PLANE, MIN_FEW_TARGETS_SOURCES,
-    MIN_OVERLAPPING_CHANNELS, MIN_PANEL_PRODUCTS, MIN_PLANNED_PRODUCTS, MIN_SCALAR_PRODUCT_WIDTH,
-    MIN_SCATTER_CHANNELS, MIN_SOURCES_PER_FEW_TARGET, MIN_TINY_PRODUCTS, MIN_UNPAIRED_CELLS,
+    MIN_OVERLAPPING_CHANNELS, MIN_PANEL_PRODUCTS, MIN_PLANNED_PRODUCTS, MIN_SCALAR_PRODUCT_PLANE,
+    MIN_SCALAR_PRODUCT_WIDTH, MIN_SCATTER_CHANNELS, MIN_SOURCES_PER_FEW_TARGET, MIN_TINY_PRODUCTS,
+    MIN_UNPAIRED_CELLS,
 };
 use crate::{
     depthwise, direct, grad_weight as by_tiles, lines, panels, pass, scalar_products, scatter,
@@ -107,7 +108,7 @@ pub(crate) fn grad_weight<T: Element>(
     let by_plain_loops = || direct::grad_weight(threads, problem, input, grad_output);
     if is_plain(problem) {
         by_plain_loops()
-    } else if problem.group_c_in() == 1 && problem.axes[1].input >= MIN_SCALAR_PRODUCT_WIDTH {
+    } else if has_long_scalar_products(problem) {
         // Both operands are padded with zeros; by tiles, only the output's gradient.
         if is_finite(input) && is_finite(grad_output) {
             scalar_products::grad_weight(arch, threads, problem, input, grad_output)
@@ -150,6 +151,13 @@ fn is_plain(problem: &Problem) -> bool {
         MIN_PLANNED_PRODUCTS
     };
     problem.products() <= few || is_sparse(problem)
+}
+
+/// Whether scalar products are the better gradient of the weight: tiles pad one channel to a vector.
+fn has_long_scalar_products(problem: &Problem) -> bool {
+    problem.group_c_in() == 1
+        && (problem.axes[1].input >= MIN_SCALAR_PRODUCT_WIDTH
+            || problem.input_plane() >= MIN_SCALAR_PRODUCT_PLANE)
 }
 
 /// Whether a copy with zeros around it would be mostly zeros.

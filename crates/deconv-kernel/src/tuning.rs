@@ -21,6 +21,10 @@ pub(crate) const MAX_COPY_GROWTH: usize = 16;
 /// tiles: 26 within this limit 0.10 to 1.6, 134 others 0.64 to 16, geometric mean 2.4.
 pub(crate) const MIN_SCALAR_PRODUCT_WIDTH: usize = 16;
 
+/// Or, on shorter lines, maps of so many values and more: 64 groups of 56x7, k 1, batch 64 took 56 in place of 7 ms
+/// with tiles, which pad each channel to a vector.
+pub(crate) const MIN_SCALAR_PRODUCT_PLANE: usize = 65;
+
 /// Below this many target channels in a group, phases with the same taps at another shift share a
 /// tile: a tile has 12 rows (6 with AVX2), and a few channels leave most of them idle. Not measured.
 pub(crate) const MIN_UNMERGED_CHANNELS: usize = 6;
