@@ -75,8 +75,8 @@
 //! 4. **One write.** Sums of all phases are interleaved, and the bias is added, when the target is
 //!    written, once and without clearing it first (`output.rs`).
 //! 5. **The weight's gradient turns the tile.** Its steps are positions. Lanes are input channels, and
-//!    rows are pairs of output channel and tap (`grad_weight.rs`); with one input channel and long
-//!    lines it uses scalar products along lines instead (`scalar_products.rs`).
+//!    rows are pairs of output channel and tap (`grad_weight.rs`); with one input channel, on all
+//!    but small maps, it uses scalar products along lines instead (`scalar_products.rs`).
 //! 6. **Large strides turn it too.** Where the stride is 8 or more, lanes are neighbouring places of the
 //!    output: a row of the kernel (`wide_stride.rs`).
 //! 7. **Panels.** Where the channels are many, two vectors of cells, from any rows and maps, are multiplied as

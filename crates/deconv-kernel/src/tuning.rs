@@ -225,7 +225,7 @@ pub(crate) const MAX_FEW_TARGETS_PLANE: usize = 512;
 /// See [`MAX_FEW_TARGETS_PLANE`].
 pub(crate) const MAX_FEW_TARGETS_ROWS: usize = 4;
 
-/// Each thread copies a map's input: 4 MiB of `f32`. The layers measured had up to 640,000 values.
+/// Each thread copies a map's input: 4 MiB of `f32`. The layers measured had up to 524,288 values.
 pub(crate) const MAX_SCATTERED_VALUES: usize = 1 << 20;
 
 /// See [`MAX_FEW_TARGETS`].
