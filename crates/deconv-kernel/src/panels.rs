@@ -45,7 +45,7 @@ use crate::tuning::{
 };
 
 pub(crate) use self::choice::{pays, plan};
-use self::source::{Load, Reads};
+use self::source::{Load, Reads, Run};
 use self::target::{RowPhases, Store};
 use self::weights::Weights;
 
@@ -109,6 +109,8 @@ struct Scratch<T: Element> {
     segments: Lists<Segment>,
     /// What each vector reads of a channel, `[row][window][segment]`.
     loads: Lists<Load>,
+    /// The same without minimal filtering.
+    runs: Lists<Run>,
     /// Where each vector's rows of phases go, `[vector][row][turn]`.
     stores: Lists<Store>,
 }
@@ -349,9 +351,9 @@ impl<T: Element> WithSimd for Compute<'_, T> {
             step => panic!("{step} phases"),
         }
         match plan.axes[1].source.step {
-            1 => panels.copy::<S, 1, 8>(simd, group, scratch),
-            2 => panels.copy::<S, 2, 8>(simd, group, scratch),
-            4 => panels.copy::<S, 4, 4>(simd, group, scratch),
+            1 => panels.copy::<S, 1>(simd, group, scratch),
+            2 => panels.copy::<S, 2>(simd, group, scratch),
+            4 => panels.copy::<S, 4>(simd, group, scratch),
             step => panic!("copies at a step of {step}"),
         }
         let mut written = 0;

@@ -119,6 +119,8 @@ pub(crate) trait Rows: Copy {
     fn count(self) -> usize;
     /// How far the weights of the first `R` rows lie after a step's.
     fn offsets<const R: usize>(self) -> [usize; R];
+    /// The largest of these.
+    fn largest<const R: usize>(self) -> usize;
 }
 
 /// Weights side by side: `[step][row]`.
@@ -135,6 +137,12 @@ impl Rows for SideBySide {
     fn offsets<const R: usize>(self) -> [usize; R] {
         core::array::from_fn(|r| r)
     }
+
+    // A constant; the compiler would find it by a reduction of vectors in memory.
+    #[inline(always)]
+    fn largest<const R: usize>(self) -> usize {
+        R - 1
+    }
 }
 
 /// Weights anywhere, by the offset of each row.
@@ -147,6 +155,11 @@ impl Rows for &[usize] {
     #[inline(always)]
     fn offsets<const R: usize>(self) -> [usize; R] {
         core::array::from_fn(|r| self[r])
+    }
+
+    #[inline(always)]
+    fn largest<const R: usize>(self) -> usize {
+        self[..R].iter().copied().max().unwrap_or(0)
     }
 }
 
@@ -225,7 +238,7 @@ impl<T: Element, R: Rows> Tile<'_, T, R> {
         for start in starts {
             assert!(start + source + lanes <= self.source.len());
         }
-        let last = rows.into_iter().max().unwrap_or(0);
+        let last = self.rows.largest::<N>();
         assert!(last + weight < self.weights.len());
         assert!((N - 1) * stride + V * lanes <= sums.len());
 

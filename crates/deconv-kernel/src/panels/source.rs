@@ -3,14 +3,29 @@
 #![allow(clippy::needless_range_loop)] // With iterators, the vectors go through memory.
 #![allow(unsafe_code)] // Loads whose bounds `list_loads` asserts once for all channels.
 
+use core::ops::Range;
+
 use pulp::Simd;
 
 use super::{Lists, Panels, Scratch, Segment};
 use crate::element::Element;
 use crate::plan::{AxisPlan, Copied};
 use crate::tile::VECTORS;
-use crate::tuning::MAX_PANEL_READS;
-use crate::vectors::{prefetch, take_apart};
+use crate::tuning::{MAX_COPIED_BYTES, MAX_PANEL_READS};
+use crate::vectors::{as_uninit, load, prefetch, store, take_apart};
+
+/// Where a vector begins of which all loads are parts, if they are all of it; with those that follow it.
+fn whole<const N: usize>(lanes: usize, loads: &[Load]) -> Option<isize> {
+    let at = loads[0].at;
+    let mut counts = [0; N];
+    for (i, load) in loads.iter().enumerate() {
+        if load.at != at + (i % N * lanes) as isize {
+            return None;
+        }
+        counts[i % N] += load.lanes[1] - load.lanes[0];
+    }
+    counts.iter().all(|count| *count == lanes).then_some(at)
+}
 
 /// What the copies of one axis read.
 pub(super) struct Reads {
@@ -78,29 +93,144 @@ pub(super) struct Load {
     lanes: [usize; 2],
 }
 
+/// What some vectors of cells, one after the other, read of one row and window of a channel.
+pub(super) struct Run {
+    vectors: Range<usize>,
+    /// Where the first of them begins in the channel, if all their values are there side by side.
+    whole: Option<isize>,
+    /// Otherwise, which of the only vector's loads.
+    loads: Range<usize>,
+    row: usize,
+    window: usize,
+}
+
 impl<T: Element> Panels<'_, T> {
     /// Writes the copies of some vectors of cells, for all source channels: `[panel][copy][channel][cell]`.
-    /// `N` is the source's step. So many channels are copied at once, since to find out what a copy is made of
-    /// takes longer than to make it.
+    /// `N` is the source's step.
     #[inline(always)]
-    pub(super) fn copy<S: Simd, const N: usize, const CHANNELS: usize>(
+    pub(super) fn copy<S: Simd, const N: usize>(
         &self,
         simd: S,
         group: usize,
         scratch: &mut Scratch<T>,
     ) {
         let lanes = T::lanes::<S>();
-        let [height, width] = &self.reads;
-        let windows = width.windows.len();
         scratch.loads.clear();
         for vector in 0..scratch.segments.count() {
             let segments = scratch.segments.list(vector);
             self.list_loads::<N>(group, lanes, segments, &mut scratch.loads);
         }
+        let panels = scratch.loads.count().div_ceil(VECTORS);
+        assert!(scratch.copies.len() >= panels * self.panel_copies());
+        if !self.plan.has_pairs() {
+            self.list_runs::<N>(lanes, scratch);
+            self.copy_planes::<S, N>(simd, scratch);
+        } else if N < 4 {
+            self.copy_pairs::<S, N, 8>(simd, scratch);
+        } else {
+            self.copy_pairs::<S, N, 4>(simd, scratch);
+        }
+    }
+
+    /// What the vectors read of a channel, `[some panels][row][window][vector]`.
+    fn list_runs<const N: usize>(&self, lanes: usize, scratch: &mut Scratch<T>) {
+        let windows = self.reads[1].windows.len();
+        scratch.runs.clear();
+        let at_once = MAX_COPIED_BYTES / (self.panel_copies() * size_of::<T>());
+        let at_once = at_once.max(1) * VECTORS;
+        let vectors = scratch.loads.count();
+        for first in (0..vectors).step_by(at_once) {
+            let vectors = first..vectors.min(first + at_once);
+            for (row, copy) in self.reads[0].copies.iter().enumerate() {
+                for window in 0..windows {
+                    let place = copy.value * windows + window;
+                    let mut last: Option<Run> = None;
+                    for vector in vectors.clone() {
+                        let count = scratch.segments.list(vector).len() * N;
+                        if count == 0 {
+                            continue; // Beyond the last cell.
+                        }
+                        let loads = &scratch.loads.list(vector)[place * count..][..count];
+                        let whole = whole::<N>(lanes, loads);
+                        if let Some(run) = &mut last
+                            && let (Some(begin), Some(at)) = (run.whole, whole)
+                            && at == begin + (run.vectors.len() * N * lanes) as isize
+                        {
+                            run.vectors.end += 1;
+                            continue;
+                        }
+                        scratch.runs.all.extend(last.replace(Run {
+                            vectors: vector..vector + 1,
+                            whole,
+                            loads: place * count..(place + 1) * count,
+                            row,
+                            window,
+                        }));
+                    }
+                    scratch.runs.all.extend(last);
+                }
+            }
+            scratch.runs.end_list();
+        }
+    }
+
+    /// The copies without minimal filtering: the source's planes. One channel after the other, since the
+    /// processor fetches ahead what is read in order.
+    #[inline(always)]
+    fn copy_planes<S: Simd, const N: usize>(&self, simd: S, scratch: &mut Scratch<T>) {
+        let lanes = T::lanes::<S>();
+        let columns = &self.reads[1].copies;
+        let copies = &mut scratch.copies[..];
+        let lists = (0..scratch.runs.count()).map(|list| scratch.runs.list(list));
+        let channels = 0..self.plan.source.count;
+        for (runs, channel) in lists.flat_map(|runs| channels.clone().map(move |c| (runs, c))) {
+            let plane = (channel * self.plan.source_plane()) as isize;
+            for run in runs {
+                // Where the vectors of a panel go.
+                let first = run.row * columns.len() * self.copy_stride + channel * self.panel;
+                let mut to = [None; N];
+                for (i, column) in columns.iter().enumerate() {
+                    if column.value / N == run.window {
+                        to[column.value % N] = Some(first + i * self.copy_stride);
+                    }
+                }
+                for vector in run.vectors.clone() {
+                    let panel = vector / VECTORS * self.panel_copies() + vector % VECTORS * lanes;
+                    let mut vectors = [T::splat(simd, T::default()); N];
+                    if let Some(at) = run.whole {
+                        let at = (plane + at) as usize + (vector - run.vectors.start) * N * lanes;
+                        for n in 0..N {
+                            vectors[n] = load::<S, T>(simd, self.source, at + n * lanes);
+                        }
+                    } else {
+                        let loads = &scratch.loads.list(vector)[run.loads.clone()];
+                        [vectors] = self.gather::<S, N, 1>(simd, [plane], loads, None);
+                    }
+                    let apart = take_apart::<S, T, N>(simd, vectors);
+                    for n in 0..N {
+                        if let Some(to) = to[n] {
+                            store::<S, T>(simd, as_uninit(copies), panel + to, apart[n]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The copies with minimal filtering. So many channels are copied at once, since to find out what a copy is
+    /// made of takes longer than to make it.
+    #[inline(always)]
+    fn copy_pairs<S: Simd, const N: usize, const CHANNELS: usize>(
+        &self,
+        simd: S,
+        scratch: &mut Scratch<T>,
+    ) {
+        let lanes = T::lanes::<S>();
+        let [height, width] = &self.reads;
+        let windows = width.windows.len();
         let (loads, copies) = (&scratch.loads, &mut scratch.copies);
         let channels = self.plan.source.count;
         let rows = height.copies.len() * width.copies.len();
-        assert!(copies.len() >= loads.count().div_ceil(VECTORS) * rows * self.copy_stride);
         assert!(channels.next_multiple_of(CHANNELS) * self.panel <= self.copy_stride);
         // What the copies of a line are made of, for some channels.
         let mut values = [[T::splat(simd, T::default()); CHANNELS]; MAX_PANEL_READS];

@@ -3,6 +3,7 @@
 #![allow(clippy::needless_range_loop)] // With iterators, the vectors go through memory.
 #![allow(unsafe_code)] // The target's values, each of which one unit writes.
 
+use core::array;
 use core::ops::Range;
 
 use pulp::Simd;
@@ -13,7 +14,7 @@ use crate::element::Element;
 use crate::output::Places;
 use crate::plan::Plan;
 use crate::tile::{MAX_ROWS, VECTORS};
-use crate::vectors::take_all_turns;
+use crate::vectors::{load, take_all_turns};
 
 /// The phases of a row and its neighbour, whose classes have a phase in common.
 pub(super) struct RowPhases {
@@ -146,6 +147,37 @@ impl<T: Element> Panels<'_, T> {
         scratch: &Scratch<T>,
         target: &Places<T>,
     ) -> usize {
+        let mut written = 0;
+        for row in &phases.rows {
+            let mut columns = [Phase::default(); N];
+            columns.copy_from_slice(&row.columns);
+            let are_single = columns.iter().all(|phase| phase.count == 1);
+            for index in 0..VECTORS {
+                let vector = part.panel * VECTORS + index;
+                let list = (vector * self.plan.axes[0].target.step + row.row) * N;
+                let stores = array::from_fn(|turn| scratch.stores.list(list + turn));
+                let sums = &scratch.sums[index * T::lanes::<S>()..];
+                written += if are_single {
+                    self.write_vectors::<S, N, true>(simd, part, &columns, sums, stores, target)
+                } else {
+                    self.write_vectors::<S, N, false>(simd, part, &columns, sums, stores, target)
+                };
+            }
+        }
+        written
+    }
+
+    /// Writes the phases of a vector of cells for each channel of a block.
+    #[inline(always)]
+    fn write_vectors<S: Simd, const N: usize, const ARE_SINGLE: bool>(
+        &self,
+        simd: S,
+        part: Part,
+        columns: &[Phase; N],
+        sums: &[T],
+        stores: [&[Store]; N],
+        target: &Places<T>,
+    ) -> usize {
         let lanes = T::lanes::<S>();
         let first = part.block * self.weights.rows;
         let count = self.weights.rows.min(self.plan.target.count - first);
@@ -153,58 +185,46 @@ impl<T: Element> Panels<'_, T> {
         let bias = self.bias.map_or(&zeros[..count], |bias| {
             &bias[part.group * self.plan.target.count + first..][..count]
         });
-        let plane = self.plan.target_plane();
-        // As locals: what is written could otherwise be one of these.
-        let (sums, target) = (&scratch.sums[..], target.at(first * plane));
-        assert!(sums.len() >= phases.classes.len() * self.weights.rows * self.panel);
-        let mut written = 0;
-        for row in &phases.rows {
-            let mut columns = [Phase::default(); N];
-            columns.copy_from_slice(&row.columns);
-            for index in 0..VECTORS {
-                let vector = part.panel * VECTORS + index;
-                let list = (vector * self.plan.axes[0].target.step + row.row) * N;
-                let stores: [&[Store]; N] =
-                    core::array::from_fn(|turn| scratch.stores.list(list + turn));
-                let values = |stores: &&[Store]| stores.iter().map(Store::values).sum::<usize>();
-                written += count * stores.iter().map(values).sum::<usize>();
-                let whole = stores.map(|stores| match stores {
-                    [store] if store.values() == lanes => Some(store.at),
-                    _ => None,
-                });
-                for (channel, bias) in bias.iter().enumerate() {
-                    let at = channel * self.panel + index * lanes;
-                    let mut vectors = [T::splat(simd, *bias); N];
-                    for (vector, phase) in vectors.iter_mut().zip(&columns) {
-                        // A place that no tap reaches has no sums.
-                        for sum in &phase.sums[..phase.count] {
-                            // SAFETY: the assertion is for the sums of all classes; `at` is in one of them.
-                            let sum = unsafe { sums.as_ptr().add(sum + at).cast::<T::Vector<S>>() };
-                            // SAFETY: as above.
-                            let sum = unsafe { sum.read_unaligned() };
-                            *vector = T::add_vectors(simd, *vector, sum);
-                        }
-                    }
-                    let turns = take_all_turns::<S, T, N>(simd, vectors);
-                    let target = target.wrapping_add(channel * plane);
-                    for turn in 0..N {
-                        if let Some(at) = whole[turn] {
-                            let to = target.wrapping_offset(at).cast::<T::Vector<S>>();
-                            // SAFETY: in the target, by the assertion in `list_stores`; a cell is in one unit only,
-                            // and so is a channel.
-                            unsafe { to.write_unaligned(turns[turn]) };
-                            continue;
-                        }
-                        for store in stores[turn] {
-                            let to = target.wrapping_offset(store.at);
-                            let [from, end] = store.lanes;
-                            // SAFETY: as above.
-                            unsafe { T::store_lanes(simd, to, from, end, turns[turn]) };
-                        }
-                    }
+        let whole = stores.map(|stores| match stores {
+            [store] if store.values() == lanes => Some(store.at),
+            _ => None,
+        });
+        let (plane, panel) = (self.plan.target_plane(), self.panel);
+        let mut to = target.at(first * plane);
+        for (channel, bias) in bias.iter().enumerate() {
+            let mut vectors = [T::splat(simd, *bias); N];
+            for (vector, phase) in vectors.iter_mut().zip(columns) {
+                // A place that no tap reaches has no sums.
+                let count = if ARE_SINGLE { 1 } else { phase.count };
+                for first in &phase.sums[..count] {
+                    let sum = load::<S, T>(simd, sums, first + channel * panel);
+                    *vector = T::add_vectors(simd, *vector, sum);
                 }
             }
+            let turns = take_all_turns::<S, T, N>(simd, vectors);
+            for turn in 0..N {
+                if let Some(at) = whole[turn] {
+                    let to = to.wrapping_offset(at).cast::<T::Vector<S>>();
+                    // SAFETY: in the target, by the assertion in `list_stores`; a cell is in one unit only, and
+                    // so is a channel.
+                    unsafe { to.write_unaligned(turns[turn]) };
+                    continue;
+                }
+                for store in stores[turn] {
+                    let to = to.wrapping_offset(store.at);
+                    let [from, end] = store.lanes;
+                    // SAFETY: as above.
+                    unsafe { T::store_lanes(simd, to, from, end, turns[turn]) };
+                }
+            }
+            to = to.wrapping_add(plane);
         }
-        written
+        let mut values = 0;
+        for stores in stores {
+            for store in stores {
+                values += store.values();
+            }
+        }
+        count * values
     }
 }
