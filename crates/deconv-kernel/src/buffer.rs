@@ -9,7 +9,14 @@ use crate::tuning::{CACHE_LINE_BYTES, MAX_IDLE_BYTES};
 
 /// Idle buffers, kept for reuse.
 pub struct Pool<T> {
-    buffers: Mutex<Vec<Vec<T>>>,
+    buffers: Mutex<Vec<Idle<T>>>,
+}
+
+/// An idle buffer.
+struct Idle<T> {
+    values: Vec<T>,
+    /// Which of Rayon's threads used it last, whose caches may still hold it; or a caller.
+    thread: Option<usize>,
 }
 
 impl<T> Pool<T> {
@@ -19,7 +26,7 @@ impl<T> Pool<T> {
         }
     }
 
-    fn buffers(&self) -> MutexGuard<'_, Vec<Vec<T>>> {
+    fn buffers(&self) -> MutexGuard<'_, Vec<Idle<T>>> {
         // Nothing under the lock leaves a buffer half-way.
         self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -37,10 +44,20 @@ impl<T: Element> Buffer<T> {
         let line = CACHE_LINE_BYTES / size_of::<T>();
         let most = length + line;
         let mut buffers = T::pool().buffers();
-        // The smallest that is long enough, or else the longest.
-        let fits = |values: &Vec<T>| (values.len() < most, values.len().abs_diff(most));
+        let thread = rayon::current_thread_index();
+        // One of this thread, or of another of Rayon's; the smallest that is long enough, or else the longest.
+        let fits = |idle: &Idle<T>| {
+            let length = idle.values.len();
+            let is_other = idle.thread.is_some() != thread.is_some();
+            (
+                length < most,
+                is_other,
+                idle.thread != thread,
+                length.abs_diff(most),
+            )
+        };
         let best = (0..buffers.len()).min_by_key(|i| fits(&buffers[*i]));
-        let mut values = best.map_or_else(Vec::new, |i| buffers.swap_remove(i));
+        let mut values = best.map_or_else(Vec::new, |i| buffers.swap_remove(i).values);
         drop(buffers);
         if values.len() < most {
             values = vec![T::default(); most];
@@ -71,9 +88,10 @@ impl<T: Element> Drop for Buffer<T> {
             return;
         }
         let mut buffers = T::pool().buffers();
-        let kept: usize = buffers.iter().map(Vec::len).sum();
+        let kept: usize = buffers.iter().map(|idle| idle.values.len()).sum();
         if (kept + values.len()) * size_of::<T>() <= MAX_IDLE_BYTES {
-            buffers.push(values);
+            let thread = rayon::current_thread_index();
+            buffers.push(Idle { values, thread });
         }
     }
 }

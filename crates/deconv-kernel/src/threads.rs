@@ -4,6 +4,7 @@
 //! some systems then start it on the caller's own processor. So the caller works too, and Rayon's
 //! threads look for the next call for some microseconds before they sleep.
 
+use std::collections::VecDeque;
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -42,7 +43,7 @@ impl Threads {
     /// Calls `f` with each item.
     pub(crate) fn each<I>(self, items: I, f: impl Fn(I::Item) + Sync)
     where
-        I: ExactSizeIterator + Send,
+        I: ExactSizeIterator<Item: Send>,
     {
         self.each_with(items, || (), |(), item| f(item));
     }
@@ -54,21 +55,22 @@ impl Threads {
         init: impl Fn() -> S + Sync,
         f: impl Fn(&mut S, I::Item) + Sync,
     ) where
-        I: ExactSizeIterator + Send,
+        I: ExactSizeIterator<Item: Send>,
     {
-        let helpers = items.len().min(self.0).saturating_sub(1);
-        let items = Mutex::new(items);
+        let count = items.len().min(self.0);
+        if count < 2 {
+            let mut scratch = init();
+            return items.for_each(|item| f(&mut scratch, item));
+        }
+        let shares = Shares::new(items, count);
         let work = || {
             let mut scratch = init();
-            // The iterators' `next` do not panic.
-            let next = || items.lock().unwrap_or_else(PoisonError::into_inner).next();
-            while let Some(item) = next() {
+            let own = own_share(count);
+            while let Some(item) = shares.next(own) {
                 f(&mut scratch, item);
             }
         };
-        if helpers == 0 {
-            return work();
-        }
+        let helpers = count - 1;
         let working = AtomicUsize::new(helpers);
         rayon::in_place_scope(|scope| {
             for _ in 0..helpers {
@@ -87,6 +89,34 @@ impl Threads {
             }
         });
     }
+}
+
+/// The items of each thread. A thread takes its own in their order, and then the last ones of others. So from
+/// call to call a thread works on the same part of the data, which its processor's caches still hold: to fetch it
+/// from those of another one takes as long as dozens of products.
+struct Shares<I>(Vec<Mutex<VecDeque<I>>>);
+
+impl<I> Shares<I> {
+    fn new(mut items: impl ExactSizeIterator<Item = I>, count: usize) -> Self {
+        let all = items.len();
+        let length = |i: usize| (i + 1) * all / count - i * all / count;
+        let share = |i: usize| items.by_ref().take(length(i)).collect();
+        Self((0..count).map(share).map(Mutex::new).collect())
+    }
+
+    fn next(&self, own: usize) -> Option<I> {
+        // Nothing under the lock panics.
+        let share = |i: usize| self.0[i].lock().unwrap_or_else(PoisonError::into_inner);
+        let count = self.0.len();
+        let of_others = || (1..count).find_map(|i| share((own + i) % count).pop_back());
+        let item = share(own).pop_front();
+        item.or_else(of_others)
+    }
+}
+
+/// Which share is this thread's: the first is the caller's, the others are those of Rayon's threads.
+fn own_share(count: usize) -> usize {
+    rayon::current_thread_index().map_or(0, |thread| 1 + thread % (count - 1))
 }
 
 /// Rayon's threads look for a next job for some microseconds before they sleep.
