@@ -232,19 +232,48 @@ impl<T: Element, R: Rows> Tile<'_, T, R> {
         sums: &mut [T],
         stride: usize,
     ) {
+        simd.vectorize(Take::<T, R, N, V> {
+            tile: self,
+            starts,
+            sums,
+            stride,
+        });
+    }
+}
+
+/// A tile of `N` rows and `V` vectors. With [`Simd::vectorize`] it is a function, compiled once for all callers;
+/// among a caller's own code, the compiler kept sums in memory.
+struct Take<'a, T, R, const N: usize, const V: usize> {
+    tile: &'a Tile<'a, T, R>,
+    starts: [usize; V],
+    sums: &'a mut [T],
+    stride: usize,
+}
+
+impl<T: Element, R: Rows, const N: usize, const V: usize> WithSimd for Take<'_, T, R, N, V> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self {
+            tile,
+            starts,
+            sums,
+            stride,
+        } = self;
         let lanes = T::lanes::<S>();
-        let Step { source, weight } = self.steps.most(self.range.end - 1);
-        let rows: [usize; N] = self.rows.offsets();
+        let Step { source, weight } = tile.steps.most(tile.range.end - 1);
+        let rows: [usize; N] = tile.rows.offsets();
         for start in starts {
-            assert!(start + source + lanes <= self.source.len());
+            assert!(start + source + lanes <= tile.source.len());
         }
-        let last = self.rows.largest::<N>();
-        assert!(last + weight < self.weights.len());
+        let last = tile.rows.largest::<N>();
+        assert!(last + weight < tile.weights.len());
         assert!((N - 1) * stride + V * lanes <= sums.len());
 
-        let mut tile = [[T::splat(simd, T::default()); V]; N];
-        let (from, weights) = (self.source.as_ptr(), self.weights.as_ptr());
-        for step in self.steps.list(self.range.clone()) {
+        let mut all = [[T::splat(simd, T::default()); V]; N];
+        let (from, weights) = (tile.source.as_ptr(), tile.weights.as_ptr());
+        for step in tile.steps.list(tile.range.clone()) {
             let mut vectors = [T::splat(simd, T::default()); V];
             for (vector, start) in vectors.iter_mut().zip(starts) {
                 // SAFETY: `step.source <= source`: `lanes` numbers from there on are in the slice,
@@ -254,7 +283,7 @@ impl<T: Element, R: Rows> Tile<'_, T, R> {
                     at.cast::<T::Vector<S>>().read_unaligned()
                 };
             }
-            for (row, offset) in tile.iter_mut().zip(rows) {
+            for (row, offset) in all.iter_mut().zip(rows) {
                 // SAFETY: `offset <= last` and `step.weight <= weight`: in the slice, by the second assertion.
                 let weight = unsafe { *weights.add(offset + step.weight) };
                 let weight = T::splat(simd, weight);
@@ -263,17 +292,26 @@ impl<T: Element, R: Rows> Tile<'_, T, R> {
                 }
             }
         }
-        for (r, row) in tile.iter().enumerate() {
-            for (v, sum) in row.iter().enumerate() {
-                // SAFETY: `lanes` numbers from there on are in `sums`, by the third assertion.
-                unsafe {
-                    let at = sums.as_mut_ptr().add(r * stride + v * lanes);
-                    let at = at.cast::<T::Vector<S>>();
-                    if self.begin {
-                        at.write_unaligned(*sum);
-                    } else {
-                        at.write_unaligned(T::add_vectors(simd, at.read_unaligned(), *sum));
-                    }
+        let at = sums.as_mut_ptr();
+        // Two loops, which the compiler unrolls; of one with both cases it would keep the sums in memory.
+        if tile.begin {
+            for (r, row) in all.iter().enumerate() {
+                for (v, sum) in row.iter().enumerate() {
+                    let at = at.wrapping_add(r * stride + v * lanes);
+                    // SAFETY: `lanes` numbers from there on are in `sums`, by the third assertion.
+                    unsafe { at.cast::<T::Vector<S>>().write_unaligned(*sum) };
+                }
+            }
+        } else {
+            for (r, row) in all.iter().enumerate() {
+                for (v, sum) in row.iter().enumerate() {
+                    let at = at
+                        .wrapping_add(r * stride + v * lanes)
+                        .cast::<T::Vector<S>>();
+                    // SAFETY: as above.
+                    let before = unsafe { at.read_unaligned() };
+                    // SAFETY: as above.
+                    unsafe { at.write_unaligned(T::add_vectors(simd, before, *sum)) };
                 }
             }
         }
