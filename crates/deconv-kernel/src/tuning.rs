@@ -82,12 +82,17 @@ pub(crate) const MAX_UNPAIRED_WIDTH: usize = 16;
 /// See [`MAX_UNPAIRED_WIDTH`].
 pub(crate) const MIN_NARROW_TARGETS: usize = 8;
 
-/// The gradient of the input takes panels for at least so many source channels, times the root of the taps.
-/// With 64, maps of 128 x 128 took 1.15 times as long.
-pub(crate) const MIN_UNPAIRED_GRADIENT_CHANNELS: usize = 96;
+/// The gradient of the input takes panels for so many channels of the input, which share the copies. Without
+/// over time with panels, on 150 random layers (k up to the stride, strides 1, 2 and 4, Zen 5, 2 threads): with
+/// 96 channels and more, 66 of them, 0.86 to 2.4, geometric mean 1.21; with fewer than 16, 0.66.
+pub(crate) const MIN_UNPAIRED_GRADIENT_TARGETS: usize = 96;
 
-/// With any channels, if a map has at most so many cells: 0.8 to 2.9 times as fast; on the 57 layers of up to
-/// 256 cells, 1.02 and more.
+/// If the kernel is smaller than the stride, so part of the output's gradient is read for nothing: 12 layers of so
+/// many channels took 1.01 to 2.4 times less time, geometric mean 1.46; 13 of 96 to 192, 1.06; with fewer, 0.8.
+pub(crate) const MIN_GAPPED_GRADIENT_TARGETS: usize = 192;
+
+/// With any channels, if the kernel covers the stride and a map has at most so many cells: 8 channels with k 4
+/// and stride 4 take 1.4 to 2 times less time.
 pub(crate) const MAX_UNPAIRED_SMALL_MAP: usize = 1024;
 
 /// Of the copies of a panel, which a tile reads for each block of target channels: 1.75 times a

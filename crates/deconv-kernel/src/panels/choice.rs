@@ -10,9 +10,9 @@ use crate::problem::{Axis, Problem};
 use crate::tile::{Registers, VECTORS};
 use crate::tuning::{
     MAX_PANEL_BYTES, MAX_PANEL_KERNEL, MAX_PANEL_READS, MAX_PANEL_STEP, MAX_PANEL_WEIGHTS_BYTES,
-    MAX_UNPAIRED_SMALL_MAP, MAX_UNPAIRED_WIDTH, MIN_NARROW_TARGETS, MIN_UNPAIRED_CELLS,
-    MIN_UNPAIRED_CHANNELS, MIN_UNPAIRED_GRADIENT_CHANNELS, PAIR_COPY_COST, PAIR_PRODUCT_COST,
-    PAIR_SUM_COST, PAIR_WEIGHT_COST,
+    MAX_UNPAIRED_SMALL_MAP, MAX_UNPAIRED_WIDTH, MIN_GAPPED_GRADIENT_TARGETS, MIN_NARROW_TARGETS,
+    MIN_UNPAIRED_CELLS, MIN_UNPAIRED_CHANNELS, MIN_UNPAIRED_GRADIENT_TARGETS, PAIR_COPY_COST,
+    PAIR_PRODUCT_COST, PAIR_SUM_COST, PAIR_WEIGHT_COST,
 };
 
 /// The plan of a call, if there is one: strides of 1, 2 and 4 (2 with minimal filtering), and small kernels.
@@ -50,22 +50,24 @@ pub(crate) fn pays<T: Element>(arch: Arch, plan: &Plan) -> bool {
         return false;
     }
     if !plan.has_pairs() {
-        let many = |channels: usize, least: usize| products * channels.pow(2) >= least.pow(2);
+        let channels = sources.min(targets);
         // The kernels of a target channel lie side by side.
         let is_forward = plan.source.weight_stride == problem.taps();
-        // One copy of each plane of the source: taps that overlap would need one for each shift.
-        return plan.copies() == height.source.step * width.source.step
-            && if is_forward {
-                let is_narrow = width.target.step > 1 && width.all_cells() <= MAX_UNPAIRED_WIDTH;
-                cells >= MIN_UNPAIRED_CELLS
-                    && (many(sources.min(targets), MIN_UNPAIRED_CHANNELS)
-                        || is_narrow && targets >= MIN_NARROW_TARGETS)
-            } else {
-                // With less than a panel, the weights are read once.
-                cells >= panel
-                    && (many(sources, MIN_UNPAIRED_GRADIENT_CHANNELS)
-                        || height.all_cells() * width.all_cells() <= MAX_UNPAIRED_SMALL_MAP)
-            };
+        let planes = height.source.step * width.source.step;
+        let is_small = height.all_cells() * width.all_cells() <= MAX_UNPAIRED_SMALL_MAP;
+        let is_narrow = width.target.step > 1 && width.all_cells() <= MAX_UNPAIRED_WIDTH;
+        return if plan.copies() > planes {
+            false // Taps overlap, so there is a copy for each shift.
+        } else if is_forward {
+            cells >= MIN_UNPAIRED_CELLS
+                && (products * channels.pow(2) >= MIN_UNPAIRED_CHANNELS.pow(2)
+                    || is_narrow && targets >= MIN_NARROW_TARGETS)
+        } else if plan.copies() == planes {
+            // With less than a panel, the weights are read once.
+            cells >= panel && (targets >= MIN_UNPAIRED_GRADIENT_TARGETS || is_small)
+        } else {
+            cells >= panel && targets >= MIN_GAPPED_GRADIENT_TARGETS
+        };
     }
     let rows = targets.div_ceil(registers.rows) * even_part(targets, registers.rows);
     let [cost, of] = PAIR_PRODUCT_COST;
