@@ -95,7 +95,8 @@
 //!    with weights that nobody packs (`lines.rs`). Depthwise layers of stride 2 keep weights and values in
 //!    registers (`depthwise.rs`).
 //! 10. **Threads.** The caller works too, and Rayon's threads look for the next call for 50
-//!     microseconds before they sleep (`threads.rs`). Buffers are reused (`buffer.rs`).
+//!     microseconds before they sleep. Each takes the same part of the work in every call (`threads.rs`), and
+//!     reuses its buffers (`buffer.rs`), which its processor's caches may still hold.
 //!
 //! No matrix library is used: it would need the taps gathered to a matrix first, which is what the
 //! step list avoids.

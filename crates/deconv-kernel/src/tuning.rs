@@ -110,8 +110,8 @@ pub(crate) const MAX_PANEL_WEIGHTS_BYTES: usize = 20 << 20;
 /// Panels interleave 1, 2 or 4 vectors.
 pub(crate) const MAX_PANEL_STEP: usize = 4;
 
-/// Planes are copied to as many panels at once as fit in this: most of a first-level cache of 48 KiB. The values
-/// of a channel lie a panel apart.
+/// Planes are copied to as many panels at once as fit in this. Seven layers and their gradients of the input
+/// (Zen 5): 16 and 32 KiB are 0.82 to 1.03 times as fast, 1 MiB 0.89 to 1.05.
 pub(crate) const MAX_COPIED_BYTES: usize = 1 << 16;
 
 /// Panels are possible for kernels up to this.
