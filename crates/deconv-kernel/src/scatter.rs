@@ -78,7 +78,8 @@ struct Scatter<'a, T: Element> {
     /// Whether weights are asked for while others are multiplied: they are taps in lanes, and too many for the
     /// caches.
     fetches_weights: bool,
-    /// Output channels whose products are computed at once: a tile's rows are their taps.
+    /// Output channels whose products are computed at once: a tile's rows are their taps, or each is one of its
+    /// vectors.
     channels: usize,
 }
 
@@ -108,7 +109,19 @@ pub(crate) fn forward<T: Element>(
         weight: c * step.weight,
     });
     let (channel, reach) = (problem.group_c_in() * taps, VECTORS * registers.lanes);
-    let tail = problem.c_out.saturating_sub(1 + reach.div_ceil(channel));
+    let fetches_weights = lanes == Lanes::Taps
+        && size_of_val(weight) >= MIN_FETCHED_BYTES
+        && maps * plane > registers.rows;
+    let channels = match lanes {
+        // With both vectors of a tile; where memory decides, that took 1.2 times as long.
+        Lanes::Taps if taps <= registers.lanes && !fetches_weights => VECTORS,
+        Lanes::Taps => 1,
+        Lanes::Positions => registers.rows.div_ceil(taps),
+    };
+    let channels = channels.min(problem.group_c_out());
+    let tail = problem
+        .c_out
+        .saturating_sub(channels + reach.div_ceil(channel));
     let rest = &weight[tail * channel..];
     let mut tail_weights = Buffer::new(rest.len() + reach);
     tail_weights[..rest.len()].copy_from_slice(rest);
@@ -125,13 +138,8 @@ pub(crate) fn forward<T: Element>(
         tail_weights,
         places: problem.axes.each_ref().map(places),
         maps,
-        fetches_weights: lanes == Lanes::Taps
-            && size_of_val(weight) >= MIN_FETCHED_BYTES
-            && maps * plane > registers.rows,
-        channels: match lanes {
-            Lanes::Taps => 1,
-            Lanes::Positions => registers.rows.div_ceil(taps).min(problem.group_c_out()),
-        },
+        fetches_weights,
+        channels,
     };
 
     let plane = problem.output_plane();
@@ -267,7 +275,11 @@ impl<T: Element> WithSimd for Products<'_, '_, T> {
             let end = channels.min(first + scatter.channels);
             scatter.products(simd, &unit, first..end, scratch, stride);
             for i in first..end {
-                let products = &scratch.products[(i - first) * taps * stride..];
+                let at = match scatter.lanes {
+                    Lanes::Taps => lanes,
+                    Lanes::Positions => taps * stride,
+                };
+                let products = &scratch.products[(i - first) * at..];
                 for (map, planes) in unit.outputs.iter_mut().enumerate() {
                     let length = problem.output_plane();
                     let output = &mut planes[i * length..][..length];
@@ -324,7 +336,7 @@ impl<T: Element> Scatter<'_, T> {
             Some(channel) if self.lanes == Lanes::Taps => &self.tail_weights[first(channel)..],
             _ => &self.weight[first(channel)..],
         };
-        let group = channel / problem.group_c_out();
+        let (group, count) = (channel / problem.group_c_out(), channels.len());
         let input = &self.input[(unit.map * problem.c_in + group * problem.group_c_in()) * plane..];
         let (source, values, columns) = match self.lanes {
             Lanes::Taps => (weights, input, taps),
@@ -333,7 +345,7 @@ impl<T: Element> Scatter<'_, T> {
         let Scratch { products, rows, .. } = scratch;
         let rows = match self.lanes {
             Lanes::Taps => &rows[..],
-            Lanes::Positions => &rows[..channels.len() * taps],
+            Lanes::Positions => &rows[..count * taps],
         };
         let at_once = even_part(rows.len(), self.registers.rows);
         let channels = problem.group_c_in();
@@ -346,12 +358,15 @@ impl<T: Element> Scatter<'_, T> {
         let parts = rows.len().div_ceil(at_once) * channels.div_ceil(most);
         let mut part = 0;
         for column in (0..columns).step_by(VECTORS * lanes) {
-            let starts = &[column, column + lanes];
-            let vectors = (columns - column).div_ceil(lanes).min(VECTORS);
+            let mut starts = [column, column + lanes];
+            let mut vectors = (columns - column).div_ceil(lanes).min(VECTORS);
+            if self.lanes == Lanes::Taps && count > 1 {
+                (starts, vectors) = ([0, channels * taps], count);
+            }
             for (i, rows) in rows.chunks(at_once).enumerate() {
                 for first in (0..channels).step_by(most) {
                     if self.fetches_weights && part < parts {
-                        self.fetch_weights(&source[channels * taps..], part, parts);
+                        self.fetch_weights(&source[count * channels * taps..], part, parts);
                         part += 1;
                     }
                     let tile = Tile {
@@ -369,11 +384,11 @@ impl<T: Element> Scatter<'_, T> {
         }
     }
 
-    /// Asks the processor for one of `parts` parts of an output channel's weights, while those of the channel
-    /// before it are multiplied.
+    /// Asks the processor for one of `parts` parts of the next output channels' weights, while those of the
+    /// channels before them are multiplied.
     #[inline(always)]
     fn fetch_weights(&self, weights: &[T], part: usize, parts: usize) {
-        let count = self.problem.group_c_in() * self.problem.taps();
+        let count = self.channels * self.problem.group_c_in() * self.problem.taps();
         let line = CACHE_LINE_BYTES / size_of::<T>();
         let lines = count.div_ceil(line);
         for i in part * lines / parts..(part + 1) * lines / parts {
