@@ -163,6 +163,9 @@ fn has_long_scalar_products(problem: &Problem) -> bool {
 /// Whether a copy with zeros around it would be mostly zeros.
 fn is_sparse(problem: &Problem) -> bool {
     let growth = problem.axes.map(|axis| {
+        if axis.input == 1 {
+            return 1; // Its kernel's extent is its stride.
+        }
         let cells = axis.input.max(axis.output / axis.stride);
         1 + axis.extent() / axis.stride / cells
     });
