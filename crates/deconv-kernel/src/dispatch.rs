@@ -13,9 +13,9 @@ use crate::tuning::{
     FINITE_CHECK_VALUES, MAX_COPY_GROWTH, MAX_FEW_TARGETS, MAX_FEW_TARGETS_PLANE,
     MAX_FEW_TARGETS_ROWS, MAX_SCATTER_PLANE, MAX_SCATTER_POSITIONS, MAX_SCATTERED_VALUES,
     MAX_SHORT_SUM, MAX_SHORT_SUM_PRODUCTS, MAX_TINY_PLANE, MIN_FEW_TARGETS_SOURCES,
-    MIN_OVERLAPPING_CHANNELS, MIN_PANEL_PRODUCTS, MIN_PLANNED_PRODUCTS, MIN_SCALAR_PRODUCT_PLANE,
-    MIN_SCALAR_PRODUCT_WIDTH, MIN_SCATTER_CHANNELS, MIN_SOURCES_PER_FEW_TARGET, MIN_TINY_PRODUCTS,
-    MIN_UNPAIRED_CELLS,
+    MIN_ONE_TAP_SOURCES, MIN_OVERLAPPING_CHANNELS, MIN_PANEL_PRODUCTS, MIN_PLANNED_PRODUCTS,
+    MIN_SCALAR_PRODUCT_PLANE, MIN_SCALAR_PRODUCT_WIDTH, MIN_SCATTER_CHANNELS,
+    MIN_SOURCES_PER_FEW_TARGET, MIN_TINY_PRODUCTS, MIN_UNPAIRED_CELLS,
 };
 use crate::{
     depthwise, direct, grad_weight as by_tiles, lines, panels, pass, scalar_products, scatter,
@@ -219,7 +219,7 @@ fn has_few_targets(problem: &Problem) -> bool {
         && (problem.input_plane() <= MAX_FEW_TARGETS_PLANE
             || targets * strides <= MAX_FEW_TARGETS_ROWS)
         && sources * problem.input_plane() <= MAX_SCATTERED_VALUES
-        && problem.taps() * strides > 1
+        && (problem.taps() * strides > 1 || sources >= MIN_ONE_TAP_SOURCES)
         && problem.products() > MIN_PLANNED_PRODUCTS
 }
 

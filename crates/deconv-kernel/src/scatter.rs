@@ -113,7 +113,7 @@ pub(crate) fn forward<T: Element>(
         && size_of_val(weight) >= MIN_FETCHED_BYTES
         && maps * plane > registers.rows;
     let channels = match lanes {
-        // With both vectors of a tile; where memory decides, that took 1.2 times as long.
+        // Both vectors of a tile. Where memory decides, that took 1.2 times as long.
         Lanes::Taps if taps <= registers.lanes && !fetches_weights => VECTORS,
         Lanes::Taps => 1,
         Lanes::Positions => registers.rows.div_ceil(taps),
@@ -366,7 +366,7 @@ impl<T: Element> Scatter<'_, T> {
             for (i, rows) in rows.chunks(at_once).enumerate() {
                 for first in (0..channels).step_by(most) {
                     if self.fetches_weights && part < parts {
-                        self.fetch_weights(&source[count * channels * taps..], part, parts);
+                        self.fetch_weights(&source[channels * taps..], part, parts);
                         part += 1;
                     }
                     let tile = Tile {
@@ -384,11 +384,11 @@ impl<T: Element> Scatter<'_, T> {
         }
     }
 
-    /// Asks the processor for one of `parts` parts of the next output channels' weights, while those of the
-    /// channels before them are multiplied.
+    /// Asks the processor for one of `parts` parts of an output channel's weights, while those of the channel
+    /// before it are multiplied.
     #[inline(always)]
     fn fetch_weights(&self, weights: &[T], part: usize, parts: usize) {
-        let count = self.channels * self.problem.group_c_in() * self.problem.taps();
+        let count = self.problem.group_c_in() * self.problem.taps();
         let line = CACHE_LINE_BYTES / size_of::<T>();
         let lines = count.div_ceil(line);
         for i in part * lines / parts..(part + 1) * lines / parts {
