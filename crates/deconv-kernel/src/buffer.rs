@@ -45,7 +45,8 @@ impl<T: Element> Buffer<T> {
         let most = length + line;
         let mut buffers = T::pool().buffers();
         let thread = rayon::current_thread_index();
-        // One of this thread, or of another of Rayon's; the smallest that is long enough, or else the longest.
+        // One that is long enough, if there is one. Of those, one that this thread used last, or one of its kind
+        // (Rayon's threads, or callers); of those, the one of the nearest length.
         let fits = |idle: &Idle<T>| {
             let length = idle.values.len();
             let is_other = idle.thread.is_some() != thread.is_some();

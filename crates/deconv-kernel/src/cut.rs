@@ -159,6 +159,7 @@ impl Cut {
         while units(band, targets) < threads.count() && band > 1 && maps == 1 {
             band = band.div_ceil(2);
         }
+        // As many blocks, but of one size: with 36 and 28 channels, one thread waits for the other.
         targets = even_part(all_targets, targets);
 
         let copy_stride = needs.copy(band);

@@ -138,7 +138,7 @@ impl Rows for SideBySide {
         core::array::from_fn(|r| r)
     }
 
-    // A constant; the compiler would find it by a reduction of vectors in memory.
+    // Known from the type: to look for it among the offsets took 20 cycles, a fifteenth of a short tile.
     #[inline(always)]
     fn largest<const R: usize>(self) -> usize {
         R - 1
