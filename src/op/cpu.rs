@@ -2,7 +2,7 @@
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
-use burn::tensor::{DType, Element, TensorData};
+use burn::tensor::{DType, Element as BurnElement, TensorData};
 use deconv_kernel::{self as kernel, Arch};
 
 use super::Passes;
@@ -29,6 +29,9 @@ macro_rules! with_float {
 trait Cpu: Values<f32> + Values<f64> {
     /// The tensor, copied if its values do not lie in memory in the order of its shape.
     fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// A result as Burn's data.
+    fn data<T: Element, const D: usize>(values: Vec<T>, shape: [usize; D]) -> TensorData;
 }
 
 fn forward<B: Cpu>(
@@ -86,24 +89,34 @@ trait Values<T>: Backend {
     fn values(tensor: &FloatTensor<Self>) -> &[T];
 }
 
+/// A number of Burn and of the kernels.
+trait Element: BurnElement + kernel::Element {}
+impl Element for f32 {}
+impl Element for f64 {}
+
 /// A tensor on the device of `tensor`.
-fn tensor_like<B: Backend, T: Element, const D: usize>(
+fn tensor_like<B: Cpu, T: Element, const D: usize>(
     tensor: &FloatTensor<B>,
     values: Vec<T>,
     shape: [usize; D],
 ) -> FloatTensor<B> {
-    B::float_from_data(TensorData::new(values, shape), &tensor.device())
+    B::float_from_data(B::data(values, shape), &tensor.device())
 }
 
 #[cfg(feature = "flex")]
 mod flex {
     use burn::backend::Flex;
 
+    use super::super::recycled;
     use super::*;
 
     impl Cpu for Flex {
         fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
             tensor.to_contiguous()
+        }
+
+        fn data<T: Element, const D: usize>(values: Vec<T>, shape: [usize; D]) -> TensorData {
+            TensorData::from_bytes(recycled::bytes(values), shape, T::dtype())
         }
     }
 
@@ -158,6 +171,11 @@ mod ndarray {
                 _ => return tensor,
             };
             Self::float_from_data(data, &tensor.device())
+        }
+
+        // NdArray takes a vector's memory as it is.
+        fn data<T: Element, const D: usize>(values: Vec<T>, shape: [usize; D]) -> TensorData {
+            TensorData::new(values, shape)
         }
     }
 }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `backward.rs` | the operation as a step of Burn's autodiff graph |
 //! | `cpu.rs` | its passes on Flex and NdArray: the native kernels |
+//! | `recycled.rs` | memory of large results on Flex, kept for later ones |
 //! | `cube.rs` | its passes on CubeCL's backends (wgpu, CUDA and others): kernels in CubeCL |
 
 #![allow(deprecated)] // by Burn: NdArray
@@ -14,6 +15,8 @@ mod backward;
 mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
+#[cfg(feature = "flex")]
+mod recycled;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, DispatchDevice, backend_extension};

@@ -5,11 +5,13 @@ use core::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::element::Element;
+use crate::recycle::IdleResults;
 use crate::tuning::{CACHE_LINE_BYTES, MAX_IDLE_BYTES};
 
-/// Idle buffers, kept for reuse.
+/// Idle memory, kept for reuse.
 pub struct Pool<T> {
     buffers: Mutex<Vec<Idle<T>>>,
+    pub(crate) results: IdleResults<T>,
 }
 
 /// An idle buffer.
@@ -23,6 +25,7 @@ impl<T> Pool<T> {
     pub(crate) const fn new() -> Self {
         Self {
             buffers: Mutex::new(Vec::new()),
+            results: IdleResults::new(),
         }
     }
 

@@ -108,7 +108,7 @@ mod sealed {
         /// such numbers is finite.
         fn moderate(self) -> bool;
 
-        /// The idle buffers of such numbers.
+        /// The idle memory of such numbers.
         fn pool() -> &'static Pool<Self>;
 
         // The kernels. As methods they are compiled here, once for each type, and not by every

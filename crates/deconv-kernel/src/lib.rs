@@ -136,7 +136,8 @@
 //! a map is one value). For small maps, a call holds an index for each value of one channel's copies. For
 //! short sums, a thread holds the sums of four output channels and what they read: at most 320 KiB, or
 //! what 32 columns of one row of cells need, and as much again of maps that are read in place.
-//! Idle buffers of up to 32 MiB are kept for each type of numbers.
+//! Idle buffers of up to 32 MiB are kept for each type of numbers, and up to 256 MiB of results that were given
+//! to [`recycle`].
 //!
 //! # Limits
 //!
@@ -167,7 +168,7 @@
 //! | `vectors.rs` | vectors from and to slices, and two in turns |
 //! | `long_sum.rs` | sums over millions of positions |
 //! | `direct.rs` | plain loops, for small calls and for numbers that are not finite |
-//! | `threads.rs`, `buffer.rs` | the threads and the memory that calls share |
+//! | `threads.rs`, `buffer.rs`, `recycle.rs` | the threads and the memory that calls share |
 //! | `tuning.rs` | the constants that measurements choose |
 
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn, missing_docs)]
@@ -191,6 +192,7 @@ mod panels;
 mod pass;
 mod plan;
 mod problem;
+mod recycle;
 mod scalar_products;
 mod scatter;
 mod threads;
@@ -349,4 +351,27 @@ pub fn grad_weight<T: Element>(
 /// ```
 pub fn grad_bias<T: Element>(problem: &Problem, grad_output: &[T]) -> Vec<T> {
     T::grad_bias(problem, grad_output)
+}
+
+/// Gives the memory of a result back, for a later result of about its length.
+///
+/// The system clears new memory page by page, and a call whose result has more than 32 MiB may spend a third of its
+/// time on that. Results below 16 MiB are freed; of larger ones, up to 256 MiB are kept for each type of numbers.
+/// On Linux, the system may take the pages back at any time.
+///
+/// # Example
+///
+/// ```
+/// use deconv_kernel::{Arch, Axis, Problem, forward, recycle};
+///
+/// let axis = Axis { input: 1, kernel: 2, stride: 2, dilation: 1, crop_begin: 0, output: 2 };
+/// let problem = Problem { batch: 1, groups: 1, c_in: 1, c_out: 1, axes: [axis, axis] };
+/// for value in [1.0, 2.0, 3.0] {
+///     let output = forward(Arch::new(), &problem, &[value], &[1.0; 4], None);
+///     assert_eq!(output, [value; 4]);
+///     recycle(output);
+/// }
+/// ```
+pub fn recycle<T: Element>(result: Vec<T>) {
+    T::pool().results.give(result);
 }

@@ -3,11 +3,8 @@
 //! The output of a large layer is tens of megabytes; to clear it first would cost as much memory
 //! traffic as to write it. [`Fresh`] hands out parts of uninitialised memory, and its count of
 //! written values proves that none was left out.
-//!
-//! The system clears each page of new memory when it is first touched. A large result asks for huge
-//! pages, of which there are 512 times fewer.
 
-#![allow(unsafe_code)] // `set_len` on a vector whose values were all written; `madvise`.
+#![allow(unsafe_code)] // `set_len` on a vector whose values were all written.
 
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
@@ -63,9 +60,8 @@ impl<T: Element> Fresh<'_, T> {
     ///
     /// If that is less than all.
     pub(crate) fn build(length: usize, write: impl FnOnce(Fresh<T>) -> usize) -> Vec<T> {
-        let mut all = Vec::with_capacity(length);
+        let mut all = T::pool().results.take(length);
         let values = &mut all.spare_capacity_mut()[..length];
-        ask_for_huge_pages(values);
         assert_eq!(write(Fresh { values }), length, "values written");
         // SAFETY: no value is in two parts, and none is written twice, since writing consumes the
         // part. So `length` written values are all of them.
@@ -171,31 +167,6 @@ impl<'a, T: Element> Fresh<'a, T> {
             }
         }
         line.len()
-    }
-}
-
-/// Asks the system for huge pages for memory that it has not handed out yet. On Linux only; a refusal
-/// does no harm.
-#[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
-fn ask_for_huge_pages<T>(values: &mut [MaybeUninit<T>]) {
-    #[cfg(target_os = "linux")]
-    if size_of_val(values) >= crate::tuning::MIN_HUGE_BYTES {
-        use core::ffi::{c_int, c_void};
-
-        use crate::tuning::HUGE_PAGE_BYTES;
-
-        unsafe extern "C" {
-            fn madvise(address: *mut c_void, length: usize, advice: c_int) -> c_int;
-        }
-        /// From the kernel's `asm-generic/mman-common.h`.
-        const MADV_HUGEPAGE: c_int = 14;
-        // Whole pages within the memory.
-        let start = values.as_mut_ptr().cast::<c_void>();
-        let skipped = start.align_offset(HUGE_PAGE_BYTES);
-        let pages = size_of_val(values).saturating_sub(skipped) / HUGE_PAGE_BYTES;
-        let length = pages * HUGE_PAGE_BYTES;
-        // SAFETY: the range is within `values`, and the advice changes no value in it.
-        unsafe { madvise(start.wrapping_byte_add(skipped), length, MADV_HUGEPAGE) };
     }
 }
 
