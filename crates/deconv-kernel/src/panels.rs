@@ -107,7 +107,9 @@ struct Scratch<T: Element> {
     sums: Buffer<T>,
     /// Of each vector of cells.
     segments: Lists<Segment>,
-    /// What each vector reads of a channel, `[row][window][segment]`.
+    /// With minimal filtering, the lines whose differences are a vector's copies, for some channels.
+    lines: Buffer<T>,
+    /// What each vector reads of a channel: a list for each `[row][window][N]`.
     loads: Lists<Load>,
     /// The same without minimal filtering.
     runs: Lists<Run>,
@@ -283,14 +285,15 @@ impl<T: Element> Panels<'_, T> {
 /// Several lists, one after the other.
 struct Lists<T> {
     all: Vec<T>,
-    ends: Vec<usize>,
+    /// Where each list begins, and where the last one ends.
+    starts: Vec<usize>,
 }
 
 impl<T> Default for Lists<T> {
     fn default() -> Self {
         Self {
             all: vec![],
-            ends: vec![],
+            starts: vec![0],
         }
     }
 }
@@ -298,22 +301,21 @@ impl<T> Default for Lists<T> {
 impl<T> Lists<T> {
     fn clear(&mut self) {
         self.all.clear();
-        self.ends.clear();
+        self.starts.truncate(1);
     }
 
     /// What follows is another list.
     fn end_list(&mut self) {
-        self.ends.push(self.all.len());
+        self.starts.push(self.all.len());
     }
 
     fn count(&self) -> usize {
-        self.ends.len()
+        self.starts.len() - 1
     }
 
     #[inline(always)]
     fn list(&self, index: usize) -> &[T] {
-        let first = if index == 0 { 0 } else { self.ends[index - 1] };
-        &self.all[first..self.ends[index]]
+        &self.all[self.starts[index]..self.starts[index + 1]]
     }
 }
 

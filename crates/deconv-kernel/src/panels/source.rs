@@ -8,24 +8,12 @@ use core::ops::Range;
 use pulp::Simd;
 
 use super::{Lists, Panels, Scratch, Segment};
+use crate::buffer::Buffer;
 use crate::element::Element;
 use crate::plan::{AxisPlan, Copied};
 use crate::tile::VECTORS;
 use crate::tuning::{MAX_COPIED_BYTES, MAX_PANEL_READS};
-use crate::vectors::{as_uninit, load, prefetch, store, take_apart};
-
-/// Where a vector begins of which all loads are parts, if they are all of it; with those that follow it.
-fn whole<const N: usize>(lanes: usize, loads: &[Load]) -> Option<isize> {
-    let at = loads[0].at;
-    let mut counts = [0; N];
-    for (i, load) in loads.iter().enumerate() {
-        if load.at != at + (i % N * lanes) as isize {
-            return None;
-        }
-        counts[i % N] += load.lanes[1] - load.lanes[0];
-    }
-    counts.iter().all(|count| *count == lanes).then_some(at)
-}
+use crate::vectors::{as_uninit, load, store, take_apart};
 
 /// What the copies of one axis read.
 pub(super) struct Reads {
@@ -98,8 +86,8 @@ pub(super) struct Run {
     vectors: Range<usize>,
     /// Where the first of them begins in the channel, if all their values are there side by side.
     whole: Option<isize>,
-    /// Otherwise, which of the only vector's loads.
-    loads: Range<usize>,
+    /// Otherwise, the first of the only vector's `N` lists of loads.
+    loads: usize,
     row: usize,
     window: usize,
 }
@@ -120,7 +108,7 @@ impl<T: Element> Panels<'_, T> {
             let segments = scratch.segments.list(vector);
             self.list_loads::<N>(group, lanes, segments, &mut scratch.loads);
         }
-        let panels = scratch.loads.count().div_ceil(VECTORS);
+        let panels = scratch.segments.count().div_ceil(VECTORS);
         assert!(scratch.copies.len() >= panels * self.panel_copies());
         if !self.plan.has_pairs() {
             self.list_runs::<N>(lanes, scratch);
@@ -138,20 +126,18 @@ impl<T: Element> Panels<'_, T> {
         scratch.runs.clear();
         let at_once = MAX_COPIED_BYTES / (self.panel_copies() * size_of::<T>());
         let at_once = at_once.max(1) * VECTORS;
-        let vectors = scratch.loads.count();
+        let vectors = scratch.segments.count();
         for first in (0..vectors).step_by(at_once) {
             let vectors = first..vectors.min(first + at_once);
             for (row, copy) in self.reads[0].copies.iter().enumerate() {
                 for window in 0..windows {
-                    let place = copy.value * windows + window;
                     let mut last: Option<Run> = None;
                     for vector in vectors.clone() {
-                        let count = scratch.segments.list(vector).len() * N;
-                        if count == 0 {
+                        if scratch.segments.list(vector).is_empty() {
                             continue; // Beyond the last cell.
                         }
-                        let loads = &scratch.loads.list(vector)[place * count..][..count];
-                        let whole = whole::<N>(lanes, loads);
+                        let loads = self.first_loads::<N>(vector, copy.value) + window * N;
+                        let whole = whole::<N>(lanes, loads, &scratch.loads);
                         if let Some(run) = &mut last
                             && let (Some(begin), Some(at)) = (run.whole, whole)
                             && at == begin + (run.vectors.len() * N * lanes) as isize
@@ -162,7 +148,7 @@ impl<T: Element> Panels<'_, T> {
                         scratch.runs.all.extend(last.replace(Run {
                             vectors: vector..vector + 1,
                             whole,
-                            loads: place * count..(place + 1) * count,
+                            loads,
                             row,
                             window,
                         }));
@@ -172,6 +158,12 @@ impl<T: Element> Panels<'_, T> {
             }
             scratch.runs.end_list();
         }
+    }
+
+    /// The first list of loads of a vector's row, of those of its windows.
+    fn first_loads<const N: usize>(&self, vector: usize, row: usize) -> usize {
+        let [height, width] = &self.reads;
+        (vector * height.places.len() + row) * width.windows.len() * N
     }
 
     /// The copies without minimal filtering: the source's planes. One channel after the other, since the
@@ -203,8 +195,10 @@ impl<T: Element> Panels<'_, T> {
                             vectors[n] = load::<S, T>(simd, self.source, at + n * lanes);
                         }
                     } else {
-                        let loads = &scratch.loads.list(vector)[run.loads.clone()];
-                        [vectors] = self.gather::<S, N, 1>(simd, [plane], loads, None);
+                        for n in 0..N {
+                            let loads = scratch.loads.list(run.loads + n);
+                            [vectors[n]] = self.gather(simd, [plane], loads);
+                        }
                     }
                     let apart = take_apart::<S, T, N>(simd, vectors);
                     for n in 0..N {
@@ -218,7 +212,7 @@ impl<T: Element> Panels<'_, T> {
     }
 
     /// The copies with minimal filtering. So many channels are copied at once, since to find out what a copy is
-    /// made of takes longer than to make it.
+    /// made of takes longer than to make it. The differences on each line come first, then those of lines.
     #[inline(always)]
     fn copy_pairs<S: Simd, const N: usize, const CHANNELS: usize>(
         &self,
@@ -227,12 +221,17 @@ impl<T: Element> Panels<'_, T> {
     ) {
         let lanes = T::lanes::<S>();
         let [height, width] = &self.reads;
-        let windows = width.windows.len();
+        let columns = &width.copies;
         let (loads, copies) = (&scratch.loads, &mut scratch.copies);
         let channels = self.plan.source.count;
-        let rows = height.copies.len() * width.copies.len();
         assert!(channels.next_multiple_of(CHANNELS) * self.panel <= self.copy_stride);
-        // What the copies of a line are made of, for some channels.
+        // `[row][column][channel][lane]`
+        let lines = height.places.len() * columns.len() * CHANNELS * lanes;
+        if scratch.lines.len() < lines {
+            scratch.lines = Buffer::new(lines);
+        }
+        let lines = &mut scratch.lines[..lines];
+        // What a line is made of, for some channels.
         let mut values = [[T::splat(simd, T::default()); CHANNELS]; MAX_PANEL_READS];
         for first in (0..channels).step_by(CHANNELS) {
             // The last channel fills up.
@@ -240,89 +239,88 @@ impl<T: Element> Panels<'_, T> {
                 let channel = (first + i).min(channels - 1);
                 (channel * self.plan.source_plane()) as isize
             });
-            for index in 0..loads.count() {
-                let segments = scratch.segments.list(index).len();
-                // Beyond the last cell.
-                if segments == 0 {
-                    continue;
+            for vector in 0..scratch.segments.count() {
+                if scratch.segments.list(vector).is_empty() {
+                    continue; // Beyond the last cell.
                 }
-                let loads = loads.list(index);
-                // Those of a row and window.
-                let loads = |row: usize, window: usize| {
-                    let first = (row * windows + window) * segments * N;
-                    &loads[first..first + segments * N]
-                };
-                let mut at = index / VECTORS * rows * self.copy_stride
-                    + first * self.panel
-                    + index % VECTORS * lanes;
-                for row in &height.copies {
-                    for (window, values) in values.chunks_exact_mut(N).take(windows).enumerate() {
-                        let minus = row.minus.map(|minus| loads(minus, window));
-                        let line = loads(row.value, window);
-                        let vectors = self.gather::<S, N, CHANNELS>(simd, planes, line, minus);
+                let mut to = 0;
+                for row in 0..height.places.len() {
+                    let mut list = self.first_loads::<N>(vector, row);
+                    for values in values.chunks_exact_mut(N).take(width.windows.len()) {
+                        for n in 0..N {
+                            values[n] = self.gather(simd, planes, loads.list(list + n));
+                        }
+                        list += N;
                         for i in 0..CHANNELS {
-                            let apart = take_apart::<S, T, N>(simd, vectors[i]);
+                            let mut apart = [values[0][i]; N];
+                            for n in 0..N {
+                                apart[n] = values[n][i];
+                            }
+                            let apart = take_apart::<S, T, N>(simd, apart);
                             for n in 0..N {
                                 values[n][i] = apart[n];
                             }
                         }
                     }
-                    for column in &width.copies {
+                    for column in columns {
                         let mut vectors = values[column.value];
                         if let Some(minus) = column.minus {
                             for i in 0..CHANNELS {
                                 vectors[i] = T::sub_vectors(simd, vectors[i], values[minus][i]);
                             }
                         }
+                        for i in 0..CHANNELS {
+                            store::<S, T>(simd, as_uninit(lines), to + i * lanes, vectors[i]);
+                        }
+                        to += CHANNELS * lanes;
+                    }
+                }
+                let mut to = vector / VECTORS * self.panel_copies()
+                    + first * self.panel
+                    + vector % VECTORS * lanes;
+                for row in &height.copies {
+                    for column in 0..columns.len() {
+                        let place = |row: usize| (row * columns.len() + column) * CHANNELS * lanes;
+                        let line = &lines[place(row.value)..][..CHANNELS * lanes];
+                        let mut vectors = values[0];
+                        for i in 0..CHANNELS {
+                            vectors[i] = load::<S, T>(simd, line, i * lanes);
+                        }
+                        if let Some(minus) = row.minus {
+                            let line = &lines[place(minus)..][..CHANNELS * lanes];
+                            for i in 0..CHANNELS {
+                                let minus = load::<S, T>(simd, line, i * lanes);
+                                vectors[i] = T::sub_vectors(simd, vectors[i], minus);
+                            }
+                        }
                         // SAFETY: the copies of all channels are in the slice, by the assertions, and the last
                         // vector is the panel's last.
-                        let to = unsafe { copies.as_mut_ptr().add(at) };
+                        let first = unsafe { copies.as_mut_ptr().add(to) };
                         for i in 0..CHANNELS {
-                            let to = to.wrapping_add(i * VECTORS * lanes);
+                            let to = first.wrapping_add(i * VECTORS * lanes);
                             // SAFETY: as above.
                             unsafe { to.cast::<T::Vector<S>>().write_unaligned(vectors[i]) };
                         }
-                        at += self.copy_stride;
+                        to += self.copy_stride;
                     }
                 }
             }
         }
     }
 
-    /// The vectors of a window of a line, or of the difference of two lines, of some channels. The line of the
-    /// channels after them is asked for: that takes 1.0 to 1.1 times less time, most on large maps.
+    /// A vector of some channels.
     #[inline(always)]
-    fn gather<S: Simd, const N: usize, const CHANNELS: usize>(
+    fn gather<S: Simd, const CHANNELS: usize>(
         &self,
         simd: S,
         planes: [isize; CHANNELS],
-        line: &[Load],
-        minus: Option<&[Load]>,
-    ) -> [[T::Vector<S>; N]; CHANNELS] {
-        let ahead = (CHANNELS * self.plan.source_plane()) as isize;
-        let mut all = [[T::splat(simd, T::default()); N]; CHANNELS];
-        for (segment, loads) in line.chunks_exact(N).enumerate() {
-            for n in 0..N {
-                for i in 0..CHANNELS {
-                    let part = self.load(simd, planes[i], loads[n]);
-                    if minus.is_none() {
-                        let at = planes[i] + loads[n].at + ahead;
-                        prefetch(self.source.as_ptr().wrapping_offset(at));
-                    }
-                    all[i][n] = if segment == 0 {
-                        part
-                    } else {
-                        T::add_vectors(simd, all[i][n], part)
-                    };
-                }
-            }
-        }
-        for loads in minus.unwrap_or(&[]).chunks_exact(N) {
-            for n in 0..N {
-                for i in 0..CHANNELS {
-                    let part = self.load(simd, planes[i], loads[n]);
-                    all[i][n] = T::sub_vectors(simd, all[i][n], part);
-                }
+        loads: &[Load],
+    ) -> [T::Vector<S>; CHANNELS] {
+        let mut all = [T::splat(simd, T::default()); CHANNELS];
+        for load in loads {
+            for i in 0..CHANNELS {
+                let part = self.load(simd, planes[i], *load);
+                all[i] = T::add_vectors(simd, all[i], part);
             }
         }
         all
@@ -335,7 +333,7 @@ impl<T: Element> Panels<'_, T> {
         unsafe { T::load_lanes(simd, from, lanes[0], lanes[1]) }
     }
 
-    /// The loads of a vector's cells, `[row][window][segment][vector]`.
+    /// The loads of a vector's cells: a list for each row, window and `N`.
     fn list_loads<const N: usize>(
         &self,
         group: usize,
@@ -346,31 +344,26 @@ impl<T: Element> Panels<'_, T> {
         let [height, width] = self.plan.axes.each_ref().map(|axis| axis.source);
         let plane = self.plan.source_plane();
         let maps = self.plan.problem.groups * self.plan.source.count;
+        let last = ((self.plan.source.count - 1) * plane) as isize;
         for row in &self.reads[0].places {
             for window in &self.reads[1].windows {
-                for segment in segments {
-                    let y = (segment.y * height.step) as isize + row;
-                    let is_there = (0..height.length as isize).contains(&y);
-                    let map = segment.map * maps + group * self.plan.source.count;
-                    let line = (map * plane) as isize + y * width.length as isize;
-                    // Where the segment's first value is on the line, and in the first vector.
-                    let x = (segment.x * N) as isize + window;
-                    let lane = (segment.lane * N) as isize;
-                    let (first, end) = (0.max(-x), width.length as isize - x);
-                    let (first, end) = (first, end.min((segment.length * N) as isize));
-                    for n in 0..N {
+                for n in 0..N {
+                    for segment in segments {
+                        let y = (segment.y * height.step) as isize + row;
+                        let map = segment.map * maps + group * self.plan.source.count;
+                        let line = (map * plane) as isize + y * width.length as isize;
+                        // Where the segment's first value is on the line, and in the first vector.
+                        let x = (segment.x * N) as isize + window;
+                        let lane = (segment.lane * N) as isize;
+                        let (first, end) = (0.max(-x), width.length as isize - x);
+                        let (first, end) = (first, end.min((segment.length * N) as isize));
                         let skipped = lane - (n * lanes) as isize;
                         let [from, to] =
                             [first, end].map(|at| (at + skipped).clamp(0, lanes as isize) as usize);
-                        if !is_there || from >= to {
-                            loads.all.push(Load {
-                                at: 0,
-                                lanes: [0; 2],
-                            });
+                        if !(0..height.length as isize).contains(&y) || from >= to {
                             continue;
                         }
                         let at = line + x - skipped;
-                        let last = ((self.plan.source.count - 1) * plane) as isize;
                         assert!(
                             at + from as isize >= 0
                                 && at + last + to as isize <= self.source.len() as isize
@@ -381,9 +374,23 @@ impl<T: Element> Panels<'_, T> {
                             lanes: [from, to],
                         });
                     }
+                    loads.end_list();
                 }
             }
         }
-        loads.end_list();
     }
+}
+
+/// Where `N` vectors begin that lie side by side in the source, if their loads are all of them.
+fn whole<const N: usize>(lanes: usize, first: usize, loads: &Lists<Load>) -> Option<isize> {
+    let at = loads.list(first).first()?.at;
+    let is_whole = |n: usize| {
+        let parts = loads.list(first + n);
+        let count: usize = parts.iter().map(|load| load.lanes[1] - load.lanes[0]).sum();
+        count == lanes
+            && parts
+                .iter()
+                .all(|load| load.at == at + (n * lanes) as isize)
+    };
+    (0..N).all(is_whole).then_some(at)
 }
