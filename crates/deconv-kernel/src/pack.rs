@@ -2,7 +2,7 @@
 
 use crate::buffer::Buffer;
 use crate::class::Class;
-use crate::cut::{Cut, Lines};
+use crate::cut::{Cut, Lines, even_part};
 use crate::element::Element;
 use crate::plan::Plan;
 use crate::threads::Threads;
@@ -35,10 +35,6 @@ pub(crate) struct Packed<T: Element> {
 impl<T: Element> Packed<T> {
     /// The weights are yet to be packed.
     pub(crate) fn new(class: Class, plan: &Plan, cut: &Cut) -> Self {
-        let all_rows = class.phases.len() * cut.targets;
-        let blocks = all_rows.div_ceil(cut.registers.rows);
-        let rows = all_rows.div_ceil(blocks);
-        let block_stride = rows * plan.source.count * class.taps.len();
         let units = plan.problem.groups * cut.target_blocks(plan);
 
         let lanes = cut.registers.lanes;
@@ -55,6 +51,15 @@ impl<T: Element> Packed<T> {
         let bands = plan.axes[0].cells.div_ceil(cut.band.max(1));
         let vectors = plan.problem.batch.div_ceil(cut.maps) * bands * cover.vectors;
         let in_place = class.phases.len() == 1 && vectors <= MAX_IN_PLACE_VECTORS;
+        let most_rows = if in_place {
+            cut.registers.spread_rows
+        } else {
+            cut.registers.rows
+        };
+        let all_rows = class.phases.len() * cut.targets;
+        let rows = even_part(all_rows, most_rows);
+        let blocks = all_rows.div_ceil(rows);
+        let block_stride = rows * plan.source.count * class.taps.len();
         let packed = if in_place {
             0
         } else {

@@ -197,23 +197,13 @@ struct Unit<'t, T> {
     outputs: Vec<&'t mut [T]>,
 }
 
+#[derive(Default)]
 struct Scratch<T: Element> {
     products: Buffer<T>,
     /// `[channel][position]`, if positions are lanes, and of which map and group.
     positions: Buffer<T>,
     packed: Option<(usize, usize)>,
     rows: Vec<usize>,
-}
-
-impl<T: Element> Default for Scratch<T> {
-    fn default() -> Self {
-        Self {
-            products: Buffer::default(),
-            positions: Buffer::default(),
-            packed: None,
-            rows: Vec::new(),
-        }
-    }
 }
 
 /// The computation of a unit, with the machine's vector instructions.
@@ -347,7 +337,13 @@ impl<T: Element> Scatter<'_, T> {
             Lanes::Taps => &rows[..],
             Lanes::Positions => &rows[..count * taps],
         };
-        let at_once = even_part(rows.len(), self.registers.rows);
+        let are_neighbours = rows.windows(2).all(|pair| pair[1] == pair[0] + 1);
+        let most_rows = if are_neighbours {
+            self.registers.rows
+        } else {
+            self.registers.spread_rows
+        };
+        let at_once = even_part(rows.len(), most_rows);
         let channels = problem.group_c_in();
         let most = if self.fetches_weights {
             FETCH_STEPS
@@ -363,8 +359,8 @@ impl<T: Element> Scatter<'_, T> {
             if self.lanes == Lanes::Taps && count > 1 {
                 (starts, vectors) = ([0, channels * taps], count);
             }
-            for (i, rows) in rows.chunks(at_once).enumerate() {
-                for first in (0..channels).step_by(most) {
+            for first in (0..channels).step_by(most) {
+                for (i, rows) in rows.chunks(at_once).enumerate() {
                     if self.fetches_weights && part < parts {
                         self.fetch_weights(&source[channels * taps..], part, parts);
                         part += 1;
@@ -378,7 +374,12 @@ impl<T: Element> Scatter<'_, T> {
                         begin: first == 0,
                     };
                     let sums = &mut products[i * at_once * stride + column..];
-                    tile.run(simd, &starts[..vectors], sums, stride);
+                    if are_neighbours {
+                        let tile = tile.side_by_side();
+                        tile.run(simd, &starts[..vectors], sums, stride);
+                    } else {
+                        tile.run(simd, &starts[..vectors], sums, stride);
+                    }
                 }
             }
         }

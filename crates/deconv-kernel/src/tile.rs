@@ -13,6 +13,7 @@ use core::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::element::Element;
+use crate::tuning::MAX_SPREAD_ROWS;
 
 /// The most vectors of a tile. With [`rows`], all sums, the loaded vectors and one weight fill the
 /// registers.
@@ -33,6 +34,8 @@ pub(crate) struct Registers {
     pub(crate) lanes: usize,
     /// The most rows of a tile.
     pub(crate) rows: usize,
+    /// The most rows whose weights lie apart.
+    pub(crate) spread_rows: usize,
 }
 
 impl Registers {
@@ -46,6 +49,7 @@ impl Registers {
                 Registers {
                     lanes: T::lanes::<S>(),
                     rows: rows::<S>(),
+                    spread_rows: rows::<S>().min(MAX_SPREAD_ROWS),
                 }
             }
         }
@@ -160,6 +164,23 @@ impl Rows for &[usize] {
     #[inline(always)]
     fn largest<const R: usize>(self) -> usize {
         self[..R].iter().copied().max().unwrap_or(0)
+    }
+}
+
+impl<'a, T> Tile<'a, T, &[usize]> {
+    /// The same tile, if the weights of its rows are neighbours.
+    #[inline(always)]
+    pub(crate) fn side_by_side(self) -> Tile<'a, T, SideBySide> {
+        let rows = self.rows;
+        assert!(rows[rows.len() - 1] == rows[0] + rows.len() - 1);
+        Tile {
+            source: self.source,
+            weights: &self.weights[rows[0]..],
+            rows: SideBySide(rows.len()),
+            steps: self.steps,
+            range: self.range,
+            begin: self.begin,
+        }
     }
 }
 
