@@ -11,7 +11,8 @@ use crate::problem::{Axis, Problem};
 use crate::threads::Threads;
 use crate::tuning::{
     FINITE_CHECK_VALUES, MAX_COPY_GROWTH, MAX_FEW_TARGETS, MAX_FEW_TARGETS_PLANE,
-    MAX_FEW_TARGETS_ROWS, MAX_SCATTER_PLANE, MAX_SCATTER_POSITIONS, MAX_SCATTERED_VALUES,
+    MAX_FEW_TARGETS_ROWS, MAX_MANY_SOURCES_PLANE, MAX_MANY_SOURCES_POSITIONS,
+    MAX_POSITIONS_PER_SOURCE, MAX_SCATTER_PLANE, MAX_SCATTER_POSITIONS, MAX_SCATTERED_VALUES,
     MAX_SHORT_SUM, MAX_SHORT_SUM_PRODUCTS, MAX_TINY_PLANE, MIN_FEW_TARGETS_SOURCES,
     MIN_ONE_TAP_SOURCES, MIN_OVERLAPPING_CHANNELS, MIN_PANEL_PRODUCTS, MIN_PLANNED_PRODUCTS,
     MIN_SCALAR_PRODUCT_PLANE, MIN_SCALAR_PRODUCT_WIDTH, MIN_SCATTER_CHANNELS,
@@ -189,19 +190,28 @@ fn pays_to_scatter(problem: &Problem) -> bool {
     let places = plane * problem.axes[0].stride * problem.axes[1].stride;
     let growth = (problem.output_plane() / places).max(1);
     has_few_targets(problem)
-        || if positions <= MAX_SCATTER_POSITIONS * growth {
-            is_tiny || is_small
-        } else {
-            is_tiny && is_sparse(problem)
-        }
+        || has_many_sources(problem)
+        || positions <= MAX_SCATTER_POSITIONS * growth && (is_tiny || is_small)
+        || is_tiny && is_sparse(problem)
 }
 
-/// Whether panels, if they suit a layer that [scatters](pays_to_scatter), are better: where no products
-/// overlap, and many positions share the packed weights.
+/// Whether panels, if they suit a layer that [scatters](pays_to_scatter), are better: where many positions share
+/// the packed weights, and no products overlap or input channels are few.
 fn may_beat_scatter(problem: &Problem) -> bool {
-    !overlaps(problem)
-        && !has_few_targets(problem)
-        && problem.batch * problem.input_plane() >= MIN_UNPAIRED_CELLS
+    let positions = problem.batch * problem.input_plane();
+    !has_few_targets(problem)
+        && (positions > MAX_SCATTER_POSITIONS.max(problem.group_c_in())
+            || positions >= MIN_UNPAIRED_CELLS && !overlaps(problem))
+}
+
+/// Whether the products of an output value are so many that to add up those of its taps is cheap.
+fn has_many_sources(problem: &Problem) -> bool {
+    let (plane, sources) = (problem.input_plane(), problem.group_c_in());
+    let positions = problem.batch * plane;
+    plane <= MAX_MANY_SOURCES_PLANE
+        && positions <= MAX_MANY_SOURCES_POSITIONS
+        && positions <= MAX_POSITIONS_PER_SOURCE * sources
+        && problem.products() > MIN_PLANNED_PRODUCTS
 }
 
 /// Whether an output value is a sum of several taps' products.
