@@ -202,6 +202,10 @@ impl<T: Element> Panels<'_, T> {
                         for n in 0..N {
                             let loads = scratch.loads.list(run.loads + n);
                             [vectors[n]] = self.gather(simd, [plane], loads);
+                            for load in loads {
+                                let at = plane + load.at + ahead as isize;
+                                prefetch(self.source.as_ptr().wrapping_offset(at));
+                            }
                         }
                     }
                     let apart = take_apart::<S, T, N>(simd, vectors);
