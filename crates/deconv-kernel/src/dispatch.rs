@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 use crate::element::Element;
 use crate::long_sum::pairwise_sum;
@@ -44,7 +44,7 @@ pub(crate) fn forward<T: Element>(
         plan_panels::<T>(arch, problem, Plan::forward)
     };
     if let Some(plan) = plan
-        && is_fit_for(&plan, input, weight)
+        && is_fit_for(arch, &plan, input, weight)
     {
         panels::compute(arch, threads, &plan, input, weight, bias)
     } else if scatters {
@@ -52,7 +52,7 @@ pub(crate) fn forward<T: Element>(
         // that of reading the weights.
         let threads = Threads::worth(problem.products().max(4 * weight.len()));
         scatter::forward(arch, threads, problem, input, weight, bias)
-    } else if is_plain(problem) && !has_short_sums(problem) || !is_finite(weight) {
+    } else if is_plain(problem) && !has_short_sums(problem) || !is_finite(arch, weight) {
         direct::forward(threads, problem, input, weight, bias)
     } else if wide_stride::suits_forward::<T>(arch, problem) {
         wide_stride::forward(arch, threads, problem, input, weight, bias)
@@ -80,10 +80,10 @@ pub(crate) fn grad_input<T: Element>(
     );
     let threads = Threads::worth(problem.products());
     if let Some(plan) = plan_panels::<T>(arch, problem, Plan::grad_input)
-        && is_fit_for(&plan, grad_output, weight)
+        && is_fit_for(arch, &plan, grad_output, weight)
     {
         panels::compute(arch, threads, &plan, grad_output, weight, None)
-    } else if is_plain(problem) || !is_finite(weight) {
+    } else if is_plain(problem) || !is_finite(arch, weight) {
         direct::grad_input(threads, problem, weight, grad_output)
     } else if wide_stride::suits_grad_input::<T>(arch, problem) {
         wide_stride::grad_input(arch, threads, problem, weight, grad_output)
@@ -111,7 +111,7 @@ pub(crate) fn grad_weight<T: Element>(
         by_plain_loops()
     } else if has_long_scalar_products(problem) {
         // Both operands are padded with zeros; by tiles, only the output's gradient.
-        if is_finite(input) && is_finite(grad_output) {
+        if is_finite(arch, input) && is_finite(arch, grad_output) {
             scalar_products::grad_weight(arch, threads, problem, input, grad_output)
         } else {
             by_plain_loops()
@@ -257,33 +257,51 @@ fn plan_panels<T: Element>(
 
 /// Whether the plan computes what it should. Minimal filtering adds and subtracts values before it multiplies
 /// them.
-fn is_fit_for<T: Element>(plan: &Plan, source: &[T], weight: &[T]) -> bool {
+fn is_fit_for<T: Element>(arch: Arch, plan: &Plan, source: &[T], weight: &[T]) -> bool {
     if plan.has_pairs() {
-        is_moderate(source) && is_moderate(weight)
+        is_moderate(arch, source) && is_moderate(arch, weight)
     } else {
-        is_finite(weight)
+        is_finite(arch, weight)
     }
 }
 
 /// Whether all values are finite. Copies are padded with zeros, and `0 * inf` would turn the padding
 /// into NaN.
-fn is_finite<T: Element>(values: &[T]) -> bool {
-    all(values, T::finite)
+fn is_finite<T: Element>(arch: Arch, values: &[T]) -> bool {
+    all_below(arch, values, T::INFINITY)
 }
 
 /// Whether all values are so small that no sum of four, no product of two such sums, and no sum of
 /// such products is infinite. Minimal filtering adds and subtracts values before it multiplies them.
-fn is_moderate<T: Element>(values: &[T]) -> bool {
-    all(values, T::moderate)
+fn is_moderate<T: Element>(arch: Arch, values: &[T]) -> bool {
+    all_below(arch, values, T::MODERATE)
 }
 
-fn all<T: Element>(values: &[T], holds: impl Fn(T) -> bool + Sync) -> bool {
+fn all_below<T: Element>(arch: Arch, values: &[T], limit: T) -> bool {
     let all = AtomicBool::new(true);
     let threads = Threads::worth(4 * values.len());
     threads.each(values.chunks(FINITE_CHECK_VALUES), |values| {
-        // Without an early end, the loop uses vectors.
-        let part = values.iter().fold(true, |part, value| part & holds(*value));
-        all.fetch_and(part, Ordering::Relaxed);
+        all.fetch_and(arch.dispatch(AllBelow { values, limit }), Ordering::Relaxed);
     });
     all.into_inner()
+}
+
+/// The question whether all magnitudes are less than a limit, asked with the machine's vector instructions.
+struct AllBelow<'a, T> {
+    values: &'a [T],
+    limit: T,
+}
+
+impl<T: Element> WithSimd for AllBelow<'_, T> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> bool {
+        let mut all = true;
+        // Without an early end, the compiler uses vectors.
+        for value in self.values {
+            all &= value.is_below(self.limit);
+        }
+        all
+    }
 }

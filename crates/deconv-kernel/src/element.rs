@@ -104,9 +104,13 @@ mod sealed {
         /// Neither infinite nor NaN.
         fn finite(self) -> bool;
 
-        /// Of a magnitude far below the root of the largest number: a sum of millions of products of
-        /// such numbers is finite.
-        fn moderate(self) -> bool;
+        /// Far below the root of the largest number: a sum of millions of products of numbers of a smaller
+        /// magnitude is finite.
+        const MODERATE: Self;
+        const INFINITY: Self;
+
+        /// Whether the magnitude is less than `limit`.
+        fn is_below(self, limit: Self) -> bool;
 
         /// The idle memory of such numbers.
         fn pool() -> &'static Pool<Self>;
@@ -213,8 +217,12 @@ macro_rules! number {
                 self.is_finite()
             }
 
-            fn moderate(self) -> bool {
-                self.abs() < $moderate
+            const MODERATE: Self = $moderate;
+            const INFINITY: Self = <$type>::INFINITY;
+
+            #[inline(always)]
+            fn is_below(self, limit: Self) -> bool {
+                self.abs() < limit
             }
 
             fn pool() -> &'static crate::buffer::Pool<Self> {
