@@ -195,13 +195,17 @@ fn pays_to_scatter(problem: &Problem) -> bool {
         || is_tiny && is_sparse(problem)
 }
 
-/// Whether panels, if they suit a layer that [scatters](pays_to_scatter), are better: where many positions share
-/// the packed weights, and no products overlap or input channels are few.
+/// Whether panels, if they suit a layer that [scatters](pays_to_scatter), are better: where more positions share
+/// the packed weights than there are input channels, and not too few if products overlap.
+/// [`MAX_POSITIONS_PER_SOURCE`] has the measurements.
 fn may_beat_scatter(problem: &Problem) -> bool {
     let positions = problem.batch * problem.input_plane();
-    !has_few_targets(problem)
-        && (positions > MAX_SCATTER_POSITIONS.max(problem.group_c_in())
-            || positions >= MIN_UNPAIRED_CELLS && !overlaps(problem))
+    let least = if overlaps(problem) {
+        MAX_SCATTER_POSITIONS
+    } else {
+        MIN_UNPAIRED_CELLS
+    };
+    !has_few_targets(problem) && positions > least.max(problem.group_c_in())
 }
 
 /// Whether the products of an output value are so many that to add up those of its taps is cheap.
