@@ -304,7 +304,7 @@ impl<T: Element> WithSimd for AllBelow<'_, T> {
         let mut all = true;
         // Without an early end, the compiler uses vectors.
         for value in self.values {
-            all &= value.is_below(self.limit);
+            all &= value.below(self.limit);
         }
         all
     }

@@ -110,7 +110,7 @@ mod sealed {
         const INFINITY: Self;
 
         /// Whether the magnitude is less than `limit`.
-        fn is_below(self, limit: Self) -> bool;
+        fn below(self, limit: Self) -> bool;
 
         /// The idle memory of such numbers.
         fn pool() -> &'static Pool<Self>;
@@ -221,7 +221,7 @@ macro_rules! number {
             const INFINITY: Self = <$type>::INFINITY;
 
             #[inline(always)]
-            fn is_below(self, limit: Self) -> bool {
+            fn below(self, limit: Self) -> bool {
                 self.abs() < limit
             }
 

@@ -24,6 +24,7 @@
 //!   and a phase is one class.
 
 mod choice;
+mod lists;
 mod source;
 mod target;
 mod weights;
@@ -45,14 +46,16 @@ use crate::tuning::{
 };
 
 pub(crate) use self::choice::{pays, plan};
+use self::lists::Lists;
 use self::source::{Load, Reads, Run};
 use self::target::{RowPhases, Store};
-use self::weights::Weights;
+use self::weights::{OwnWeights, Weights};
 
 /// A call with all that its units share.
 struct Panels<'a, T: Element> {
     plan: &'a Plan,
     source: &'a [T],
+    weight: &'a [T],
     bias: Option<&'a [T]>,
     /// Cells of a panel.
     panel: usize,
@@ -101,6 +104,7 @@ struct Segment {
 /// What a thread reuses from unit to unit.
 #[derive(Default)]
 struct Scratch<T: Element> {
+    weights: OwnWeights<T>,
     /// `[panel][copy][channel][cell]`
     copies: Buffer<T>,
     /// `[class][row][cell]`
@@ -137,6 +141,7 @@ pub(crate) fn compute<T: Element>(
     let panels = Panels {
         plan,
         source,
+        weight,
         bias,
         panel,
         copy_stride,
@@ -282,43 +287,6 @@ impl<T: Element> Panels<'_, T> {
     }
 }
 
-/// Several lists, one after the other.
-struct Lists<T> {
-    all: Vec<T>,
-    /// Where each list begins, and where the last one ends.
-    starts: Vec<usize>,
-}
-
-impl<T> Default for Lists<T> {
-    fn default() -> Self {
-        Self {
-            all: vec![],
-            starts: vec![0],
-        }
-    }
-}
-
-impl<T> Lists<T> {
-    fn clear(&mut self) {
-        self.all.clear();
-        self.starts.truncate(1);
-    }
-
-    /// What follows is another list.
-    fn end_list(&mut self) {
-        self.starts.push(self.all.len());
-    }
-
-    fn count(&self) -> usize {
-        self.starts.len() - 1
-    }
-
-    #[inline(always)]
-    fn list(&self, index: usize) -> &[T] {
-        &self.all[self.starts[index]..self.starts[index + 1]]
-    }
-}
-
 /// The computation of a unit, with the machine's vector instructions. Returns the values that it has
 /// written.
 struct Compute<'a, T: Element> {
@@ -360,6 +328,10 @@ impl<T: Element> WithSimd for Compute<'_, T> {
         }
         let mut written = 0;
         for block in unit.blocks.clone() {
+            let own = &mut scratch.weights;
+            panels
+                .weights
+                .prepare(simd, plan, panels.weight, [group, block], own);
             // The weights of some rows of phases stay in the first-level cache for all panels.
             for rows in &panels.rows {
                 for panel in 0..count {
@@ -430,7 +402,9 @@ impl<T: Element> Panels<'_, T> {
             for first in (0..end).step_by(self.tile_steps) {
                 let tile = Tile {
                     source: &copies[operands.copies..],
-                    weights: self.weights.of(part.group, part.block, class),
+                    weights: self
+                        .weights
+                        .of(&scratch.weights, [part.group, part.block], class),
                     rows: SideBySide(count),
                     steps,
                     range: first..end.min(first + self.tile_steps),

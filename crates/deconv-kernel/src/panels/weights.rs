@@ -13,17 +13,28 @@ use crate::element::Element;
 use crate::plan::{Plan, TapSum};
 use crate::threads::Threads;
 use crate::tile::Registers;
+use crate::tuning::{MAX_OWN_WEIGHTS_BYTES, MIN_OWN_WEIGHTS_CELLS};
 use crate::vectors::{as_uninit, load_part, store_part, take_all_turns, take_apart};
 
-/// The weights of all classes.
+/// How the weights of all classes are packed, and the packed weights if the threads share them.
 pub(super) struct Weights<T: Element> {
-    /// `[group][block of target channels][class][source channel, tap][row]`; anything past the last row.
+    /// `[group][block of target channels][class][source channel, tap][row]`; anything past the last row. Nothing if
+    /// each thread packs what it reads.
     values: Buffer<T>,
     /// Target channels of a block, and blocks of a group.
     pub(super) rows: usize,
     pub(super) blocks: usize,
+    sums: Vec<PackedSum>,
     /// Where each class begins in a block, and where the last ends.
     classes: Vec<usize>,
+}
+
+/// The packed weights of one thread.
+#[derive(Default)]
+pub(super) struct OwnWeights<T: Element> {
+    values: Buffer<T>,
+    /// Which blocks of all groups it has packed.
+    packed: Vec<bool>,
 }
 
 impl<T: Element> Weights<T> {
@@ -52,33 +63,92 @@ impl<T: Element> Weights<T> {
             // Without the place of one channel more, all classes would fall on the same sets of the cache.
             starts.push(start + (plan.source.count + 1) * taps.len() * rows);
         }
-        let length = starts[classes.len()];
-        let mut values = Buffer::new(plan.problem.groups * blocks * length);
-        let jobs = values.chunks_exact_mut(length).enumerate();
-        threads.each(jobs, |(index, to)| {
-            let (group, first) = (index / blocks, index % blocks * rows);
-            arch.dispatch(Pack {
-                plan,
-                sums: &sums,
-                weight: &weight[group * plan.problem.group_weights()..],
-                first,
-                rows: rows.min(plan.target.count - first),
-                to,
-            });
-        });
-        Self {
-            values,
+        let mut weights = Self {
+            values: Buffer::default(),
             rows,
             blocks,
+            sums,
             classes: starts,
+        };
+        let length = plan.problem.groups * blocks * weights.block_length();
+        let [height, width] = &plan.axes;
+        let cells = plan.problem.batch * height.all_cells() * width.all_cells();
+        let is_cheap = length * size_of::<T>() <= MAX_OWN_WEIGHTS_BYTES
+            && cells >= MIN_OWN_WEIGHTS_CELLS * threads.count();
+        if threads.count() == 1 || !is_cheap {
+            let mut values = Buffer::new(length);
+            let jobs = values.chunks_exact_mut(weights.block_length()).enumerate();
+            threads.each(jobs, |(index, to)| {
+                arch.dispatch(weights.pack_block(plan, weight, index, to));
+            });
+            weights.values = values;
+        }
+        weights
+    }
+
+    fn block_length(&self) -> usize {
+        self.classes[self.classes.len() - 1]
+    }
+
+    /// Packs a block of those of all groups.
+    fn pack_block<'a>(
+        &'a self,
+        plan: &'a Plan,
+        weight: &'a [T],
+        index: usize,
+        to: &'a mut [T],
+    ) -> Pack<'a, T> {
+        let (group, first) = (index / self.blocks, index % self.blocks * self.rows);
+        Pack {
+            plan,
+            sums: &self.sums,
+            weight: &weight[group * plan.problem.group_weights()..],
+            first,
+            rows: self.rows.min(plan.target.count - first),
+            to,
         }
     }
 
-    /// Those of a class and block.
-    pub(super) fn of(&self, group: usize, block: usize, class: usize) -> &[T] {
-        let length = self.classes[self.classes.len() - 1];
-        let first = (group * self.blocks + block) * length;
-        &self.values[first..][self.classes[class]..self.classes[class + 1]]
+    /// Packs a block for one thread, unless the threads share it or it was packed before.
+    #[inline(always)]
+    pub(super) fn prepare<S: Simd>(
+        &self,
+        simd: S,
+        plan: &Plan,
+        weight: &[T],
+        [group, block]: [usize; 2],
+        own: &mut OwnWeights<T>,
+    ) {
+        if !self.values.is_empty() {
+            return;
+        }
+        let (count, length) = (plan.problem.groups * self.blocks, self.block_length());
+        if own.packed.is_empty() {
+            own.packed = vec![false; count];
+            own.values = Buffer::new(count * length);
+        }
+        let index = group * self.blocks + block;
+        if !own.packed[index] {
+            let to = &mut own.values[index * length..][..length];
+            simd.vectorize(self.pack_block(plan, weight, index, to));
+            own.packed[index] = true;
+        }
+    }
+
+    /// Those of a class and block, which are [prepared](Self::prepare).
+    pub(super) fn of<'a>(
+        &'a self,
+        own: &'a OwnWeights<T>,
+        [group, block]: [usize; 2],
+        class: usize,
+    ) -> &'a [T] {
+        let values = if self.values.is_empty() {
+            &own.values
+        } else {
+            &self.values
+        };
+        let first = (group * self.blocks + block) * self.block_length();
+        &values[first..][self.classes[class]..self.classes[class + 1]]
     }
 }
 

@@ -51,6 +51,27 @@ fn panels_of_many_channels_are_exact() {
     }
 }
 
+/// So many cells on three threads that each of them packs the weights for itself.
+#[test]
+fn threads_that_pack_their_own_weights_are_exact() {
+    let mut draw = Draw::new(13);
+    let problem = Problem {
+        batch: 1,
+        groups: 2,
+        c_in: 64,
+        c_out: 58,
+        axes: [same(40, 4, 2, 1), same(41, 4, 2, 1)],
+    };
+    let case = Case::new(&mut draw, problem);
+    for arch in archs() {
+        for make in [Plan::forward, Plan::grad_input] {
+            let plan = panels::plan(&problem, make).expect("a plan");
+            assert!(panels::pays::<f32>(arch, &plan), "{problem:?}");
+        }
+        super::pool(3).install(|| case.check::<f32>(arch, |value| value as f32));
+    }
+}
+
 /// Minimal filtering subtracts neighbours before it multiplies them. A number that is too large for
 /// that must not reach the results of its neighbours.
 #[test]
