@@ -83,13 +83,13 @@
 //!    two matrices for each class of taps, and written from there (`panels.rs`): kernels no larger than their
 //!    stride; and kernels whose taps are neighbours, with fewer products (k 4 at stride 2: 9 in place of 16):
 //!    minimal filtering (`plan/pairs.rs`).
-//! 8. **Small maps, few outputs.** For up to 200 positions in all, and where many channels become at most 12, the
-//!    forward pass computes the products of every tap and position first, without a packed weight, and then adds
-//!    each to its place (`scatter.rs`).
+//! 8. **Small maps, few outputs.** For up to 200 positions in all, for up to 800 of many channels, and where many
+//!    channels become at most 12, the forward pass computes the products of every tap and position first, without
+//!    a packed weight, and then adds each to its place (`scatter.rs`).
 //!    Elsewhere, of maps smaller than a tile's two vectors, a unit takes several: the lanes are cells of
 //!    all of them, or the steps positions of all of them. An axis of one value takes its kernel's
 //!    extent as its stride, so each phase has one tap, and the pass is a product of two matrices. Weights that
-//!    meet at most four vectors of cells are read where they are.
+//!    meet at most 16 vectors of cells are read where they are.
 //! 9. **Short sums.** Where an output value is a sum of at most 200 products, and the call is short or each
 //!    group has one input channel, a few cells are computed from beginning to end in the first-level cache,
 //!    with weights that nobody packs (`lines.rs`). Depthwise layers of stride 2 keep weights and values in
@@ -126,9 +126,9 @@
 //! Beside the result, a call holds the packed weights, at most twice as many as the weights; for the
 //! weight's gradient it holds the input and two gradients, with the input channels rounded up to
 //! whole vectors. Minimal filtering packs up to 2.8 times as many (k 3: 25 for 9, k 4: 36 for 16), at most 20 MiB
-//! for each group, of up to 512 KiB each thread its own; a thread then holds at most 1.75 MiB of copies and the sums of a block. A thread that scatters
-//! to few output channels copies up to 4 MiB of a map. Elsewhere a thread holds copies and sums, each at most
-//! 1.25 MiB,
+//! for each group; a thread then holds at most 1.75 MiB of copies and the sums of a block. If panels pack at most
+//! 512 KiB, each thread may hold packed weights of its own. A thread that scatters to few output channels copies
+//! up to 4 MiB of a map. Elsewhere a thread holds copies and sums, each at most 1.25 MiB,
 //! or, if that is more, the copy of one plane that one row of cells needs (`1 + reach` lines, where
 //! `reach` is the kernel's height over the stride) and the sums of one row of cells of at most a
 //! tile's channels. At a stride of 8 or more, it may hold as many lines of the output's gradient as

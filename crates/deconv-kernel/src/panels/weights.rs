@@ -90,7 +90,7 @@ impl<T: Element> Weights<T> {
         self.classes[self.classes.len() - 1]
     }
 
-    /// Packs a block of those of all groups.
+    /// How to pack one block; `index` counts the blocks of all groups.
     fn pack_block<'a>(
         &'a self,
         plan: &'a Plan,
