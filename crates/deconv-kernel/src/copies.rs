@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use crate::element::Element;
 use crate::plan::{AxisPlan, Copied, Plan};
-use crate::tuning::CACHE_LINE_BYTES;
+use crate::tuning::{CACHE_LINE_BYTES, MAX_SINGLE_COPIES, MIN_FETCHED_LINE_BYTES};
 use crate::vectors::prefetch;
 
 /// The copies of a band of one map: `[copy][line][cells + reach]`.
@@ -21,14 +21,6 @@ pub(crate) struct BandCopy<'a> {
     /// From a copy to the next.
     pub(crate) copy_stride: usize,
 }
-
-/// Above this many copies of a row of planes, a line of the source is read for all of them before the
-/// next line: the lines of a large map leave the cache before the next copy. For few copies, one
-/// copy after the other costs 2 % less of a layer's time.
-const MAX_SINGLE_COPIES: usize = 4;
-
-/// Bytes of a line whose successor in the next map is asked for.
-const MIN_FETCHED_LINE_BYTES: usize = 256;
 
 impl BandCopy<'_> {
     /// Writes some of the copies of a map.
@@ -156,9 +148,8 @@ impl SmallCopy {
     }
 }
 
-/// Asks for what lies so far behind a line: that of the next map, which is copied next. Gradients of the weight
-/// took 0.99 to 1.16 times less time, most on large maps. On shorter lines, gradients of the input took up to 1.06
-/// times more.
+/// Asks for what lies so far behind a line: that of the next map, which is copied next.
+/// [`MIN_FETCHED_LINE_BYTES`] has the measurements.
 #[inline(always)]
 fn fetch<T>(line: &[T], distance: usize) {
     if size_of_val(line) < MIN_FETCHED_LINE_BYTES {
