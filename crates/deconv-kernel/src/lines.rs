@@ -327,11 +327,12 @@ impl<T: Element> WithSimd for Unit<'_, '_, T> {
                 for (i, target) in target.chunks_mut(lines.targets * plane).enumerate() {
                     let o = first + i * lines.targets;
                     match target.len() / plane {
-                        4 => lines.compute::<S, 4>(simd, o, values, &cells, sums, target),
-                        3 => lines.compute::<S, 3>(simd, o, values, &cells, sums, target),
-                        2 => lines.compute::<S, 2>(simd, o, values, &cells, sums, target),
-                        _ => lines.compute::<S, 1>(simd, o, values, &cells, sums, target),
+                        4 => lines.add_up::<S, 4>(simd, o, values, &cells, sums),
+                        3 => lines.add_up::<S, 3>(simd, o, values, &cells, sums),
+                        2 => lines.add_up::<S, 2>(simd, o, values, &cells, sums),
+                        _ => lines.add_up::<S, 1>(simd, o, values, &cells, sums),
                     }
+                    lines.write(simd, o, &cells, sums, target);
                 }
             }
         }
@@ -351,37 +352,26 @@ impl<T: Element> Lines<'_, T> {
         })
     }
 
-    /// Computes some rows of cells of `N` output channels.
+    /// The sums of some rows of cells of `N` output channels, from channel `o` on.
     #[inline(always)]
-    fn compute<S: Simd, const N: usize>(
+    fn add_up<S: Simd, const N: usize>(
         &self,
         simd: S,
         o: usize,
         values: &[T],
         cells: &Cells,
         sums: &mut [T],
-        target: &mut [MaybeUninit<T>],
     ) {
-        let problem = self.problem;
-        let kernel_stride = problem.group_c_in() * problem.taps();
+        let kernel_stride = self.problem.group_c_in() * self.problem.taps();
         let channel_stride = self.phases.len() * self.phase_stride;
-        let biases: [T; N] =
-            core::array::from_fn(|i| self.bias.map_or(T::default(), |bias| bias[o + i]));
+        let biases = core::array::from_fn(|i| self.bias_of(o + i));
         // Up to the last cell of the last row.
         let count = (cells.rows.len() - 1) * self.line_stride + cells.columns.len();
-        let [y, x] = &problem.axes;
-        let phases = x.stride.min(x.output);
-        let is_empty = |line: usize| {
-            let first = line % y.stride * phases;
-            self.phases[first..first + phases]
-                .iter()
-                .all(|steps| steps.all().is_empty())
-        };
         for (phase, steps) in self.phases.iter().enumerate() {
-            if is_empty(phase / phases) {
+            if self.is_empty(phase / self.line_phases()) {
                 continue;
             }
-            let operands = Operands {
+            let operands = Operands::<T, N> {
                 steps,
                 values,
                 weights: &self.weight[o * kernel_stride..],
@@ -391,24 +381,57 @@ impl<T: Element> Lines<'_, T> {
             let sums = &mut sums[phase * self.phase_stride..];
             operands.add_up(simd, count, sums, channel_stride);
         }
+    }
+
+    /// Writes some rows of cells of some output channels, from channel `o` on.
+    #[inline(always)]
+    fn write<S: Simd>(
+        &self,
+        simd: S,
+        o: usize,
+        cells: &Cells,
+        sums: &[T],
+        target: &mut [MaybeUninit<T>],
+    ) {
+        let (problem, phases) = (self.problem, self.line_phases());
+        let [y, x] = &problem.axes;
         let (first, end) = (cells.columns.start * x.stride, cells.columns.end * x.stride);
         let length = end.min(x.output) - first;
         let whole_lines = self.columns == self.axes[1].cells;
         let planes = target.chunks_exact_mut(problem.output_plane());
-        for ((target, sums), bias) in planes.zip(sums.chunks(channel_stride)).zip(biases) {
+        let sums = sums.chunks(self.phases.len() * self.phase_stride);
+        for (i, (target, sums)) in planes.zip(sums).enumerate() {
             for line in cells.rows.start * y.stride..y.output.min(cells.rows.end * y.stride) {
                 let (cell, phase) = (line / y.stride - cells.rows.start, line % y.stride);
-                let at = phase * phases * self.phase_stride + cell * self.line_stride;
                 let target = &mut target[line * x.output + first..];
-                if is_empty(line) {
-                    target[..length].fill(MaybeUninit::new(bias));
+                if self.is_empty(phase) {
+                    target[..length].fill(MaybeUninit::new(self.bias_of(o + i)));
                     continue;
                 }
+                let at = phase * phases * self.phase_stride + cell * self.line_stride;
                 let space = if whole_lines { target.len() } else { length };
                 let target = &mut target[..space];
                 write(simd, &sums[at..], self.phase_stride, phases, target, length);
             }
         }
+    }
+
+    fn bias_of(&self, channel: usize) -> T {
+        self.bias.map_or(T::default(), |bias| bias[channel])
+    }
+
+    /// The number of phases of a line of the output.
+    fn line_phases(&self) -> usize {
+        let x = &self.problem.axes[1];
+        x.stride.min(x.output)
+    }
+
+    /// Whether no tap reaches the lines of phase `phase`.
+    fn is_empty(&self, phase: usize) -> bool {
+        let phases = self.line_phases();
+        self.phases[phase * phases..][..phases]
+            .iter()
+            .all(|steps| steps.all().is_empty())
     }
 }
 

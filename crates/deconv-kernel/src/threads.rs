@@ -70,25 +70,31 @@ impl Threads {
                 f(&mut scratch, item);
             }
         };
-        let helpers = count - 1;
-        let working = AtomicUsize::new(helpers);
-        rayon::in_place_scope(|scope| {
-            for _ in 0..helpers {
-                scope.spawn(|_| {
-                    work();
-                    working.fetch_sub(1, Ordering::Release);
-                });
-            }
-            linger(helpers);
-            work();
-            for look in 0..LOOKS_BEFORE_SLEEP {
-                if working.load(Ordering::Acquire) == 0 {
-                    break;
-                }
-                pause(look);
-            }
-        });
+        together(count, &work);
     }
+}
+
+/// Calls `work` on so many threads, the caller's among them. It is no generic function: all kernels share its
+/// code, which Rayon makes long.
+fn together(threads: usize, work: &(dyn Fn() + Sync)) {
+    let helpers = threads - 1;
+    let working = AtomicUsize::new(helpers);
+    rayon::in_place_scope(|scope| {
+        for _ in 0..helpers {
+            scope.spawn(|_| {
+                work();
+                working.fetch_sub(1, Ordering::Release);
+            });
+        }
+        linger(helpers);
+        work();
+        for look in 0..LOOKS_BEFORE_SLEEP {
+            if working.load(Ordering::Acquire) == 0 {
+                break;
+            }
+            pause(look);
+        }
+    });
 }
 
 /// The items of each thread. A thread takes its own in their order, and then the last ones of others. So from
