@@ -21,7 +21,8 @@
 //!   in all. Copies are values and differences of neighbours, weights are sums of taps, and a phase is the sum of
 //!   up to four classes.
 //! - Where no two taps of a phase overlap (a kernel that is no larger than its stride), each value is copied once,
-//!   and a phase is one class.
+//!   and a phase is one class. Where the source's values are neighbours, the first class reads them in place and
+//!   writes the copies, while it is multiplied.
 
 mod choice;
 mod lists;
@@ -67,6 +68,8 @@ struct Panels<'a, T: Element> {
     operands: Vec<Operands>,
     /// The steps of classes, by the distances of the copies that they read.
     steps: Vec<Steps>,
+    /// The steps in the source itself, where it is copied as it is.
+    source_steps: Option<Steps>,
     /// The most steps of a tile.
     tile_steps: usize,
     weights: Weights<T>,
@@ -107,6 +110,9 @@ struct Scratch<T: Element> {
     weights: OwnWeights<T>,
     /// `[panel][copy][channel][cell]`
     copies: Buffer<T>,
+    /// Where the vectors of a panel begin in the source's first channel, if they are copied when they are first
+    /// multiplied: that took 0.94 to 0.99 of the time on seven layers whose kernel is no larger than its stride.
+    starts: Vec<Option<[usize; VECTORS]>>,
     /// `[class][row][cell]`
     sums: Buffer<T>,
     /// Of each vector of cells.
@@ -138,6 +144,14 @@ pub(crate) fn compute<T: Element>(
     // fall on the same sets of the cache.
     let copy_stride = (plan.source.count.next_multiple_of(8) + 1) * panel;
     let (steps, operands) = steps(plan, &classes, weights.rows, panel, copy_stride);
+    let source_steps = (plan.copies() == 1 && !plan.has_pairs() && plan.axes[1].source.step == 1)
+        .then(|| {
+            let steps = (0..plan.source.count).map(|channel| Step {
+                source: channel * plan.source_plane(),
+                weight: channel * weights.rows,
+            });
+            Steps::new(steps.collect())
+        });
     let panels = Panels {
         plan,
         source,
@@ -151,6 +165,7 @@ pub(crate) fn compute<T: Element>(
         ],
         rows: RowPhases::all(plan, &classes, weights.rows * panel),
         steps,
+        source_steps,
         operands,
         tile_steps: if plan.has_pairs() {
             PAIR_TILE_STEPS
@@ -339,6 +354,7 @@ impl<T: Element> WithSimd for Compute<'_, T> {
                         group,
                         block,
                         panel,
+                        is_first: block == unit.blocks.start,
                     };
                     panels.multiply(simd, part, rows.classes.clone(), scratch);
                     written += match plan.axes[1].target.step {
@@ -362,6 +378,8 @@ struct Part {
     block: usize,
     /// Which panel of the unit.
     panel: usize,
+    /// Whether the block is the unit's first.
+    is_first: bool,
 }
 
 impl<T: Element> Scratch<T> {
@@ -392,16 +410,20 @@ impl<T: Element> Panels<'_, T> {
     ) {
         let rows = self.weights.rows;
         let count = rows.min(self.plan.target.count - part.block * rows);
-        let starts: [usize; VECTORS] = core::array::from_fn(|vector| vector * self.panel / VECTORS);
-        let copies = &scratch.copies[part.panel * self.panel_copies()..];
+        let in_copies: [usize; VECTORS] = core::array::from_fn(|i| i * self.panel / VECTORS);
+        let copies = &mut scratch.copies[part.panel * self.panel_copies()..];
         let sums = scratch.sums.chunks_exact_mut(rows * self.panel);
         for (class, sums) in classes.zip(sums) {
             let operands = &self.operands[class];
-            let steps = &self.steps[operands.steps];
+            let in_source = match (&self.source_steps, scratch.starts[part.panel]) {
+                (Some(steps), Some(starts)) if part.is_first && class == 0 => Some((steps, starts)),
+                _ => None,
+            };
+            let steps = in_source.map_or(&self.steps[operands.steps], |(steps, _)| steps);
             let end = steps.all().len();
             for first in (0..end).step_by(self.tile_steps) {
-                let tile = Tile {
-                    source: &copies[operands.copies..],
+                let tile = |source| Tile {
+                    source,
                     weights: self
                         .weights
                         .of(&scratch.weights, [part.group, part.block], class),
@@ -410,7 +432,13 @@ impl<T: Element> Panels<'_, T> {
                     range: first..end.min(first + self.tile_steps),
                     begin: first == 0,
                 };
-                tile.run(simd, &starts, sums, self.panel);
+                if let Some((_, starts)) = in_source {
+                    let copies = &mut copies[first * self.panel..];
+                    tile(self.source).run_and_copy(simd, starts, sums, self.panel, copies);
+                } else {
+                    let copies = &copies[operands.copies..];
+                    tile(copies).run(simd, &in_copies, sums, self.panel);
+                }
             }
         }
     }

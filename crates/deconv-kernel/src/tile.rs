@@ -14,6 +14,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::element::Element;
 use crate::tuning::MAX_SPREAD_ROWS;
+use crate::vectors::prefetch;
 
 /// The most vectors of a tile. With [`rows`], all sums, the loaded vectors and one weight fill the
 /// registers.
@@ -195,83 +196,105 @@ impl<T: Element, R: Rows> Tile<'_, T, R> {
     #[inline(always)]
     pub(crate) fn run<S: Simd>(&self, simd: S, starts: &[usize], sums: &mut [T], stride: usize) {
         match *starts {
-            [a, b] => self.with_starts(simd, [a, b], sums, stride),
-            [a] => self.with_starts(simd, [a], sums, stride),
+            [a, b] => self.with_starts::<S, 2, false>(simd, [a, b], sums, stride, &mut []),
+            [a] => self.with_starts::<S, 1, false>(simd, [a], sums, stride, &mut []),
             _ => panic!("a tile of {} vectors", starts.len()),
         }
     }
 
+    /// The same for [`VECTORS`] vectors, which go to `copies` as well, `[step][vector]`: while others are
+    /// multiplied, to fetch and to store them takes little time.
     #[inline(always)]
-    fn with_starts<S: Simd, const V: usize>(
+    pub(crate) fn run_and_copy<S: Simd>(
+        &self,
+        simd: S,
+        starts: [usize; VECTORS],
+        sums: &mut [T],
+        stride: usize,
+        copies: &mut [T],
+    ) {
+        self.with_starts::<S, VECTORS, true>(simd, starts, sums, stride, copies);
+    }
+
+    #[inline(always)]
+    fn with_starts<S: Simd, const V: usize, const COPY: bool>(
         &self,
         simd: S,
         starts: [usize; V],
         sums: &mut [T],
         stride: usize,
+        copies: &mut [T],
     ) {
         match self.rows.count() {
-            1 => self.take::<S, 1, V>(simd, starts, sums, stride),
-            2 => self.take::<S, 2, V>(simd, starts, sums, stride),
-            3 => self.take::<S, 3, V>(simd, starts, sums, stride),
-            4 => self.take::<S, 4, V>(simd, starts, sums, stride),
-            5 => self.take::<S, 5, V>(simd, starts, sums, stride),
-            6 => self.take::<S, 6, V>(simd, starts, sums, stride),
+            1 => self.take::<S, 1, V, COPY>(simd, starts, sums, stride, copies),
+            2 => self.take::<S, 2, V, COPY>(simd, starts, sums, stride, copies),
+            3 => self.take::<S, 3, V, COPY>(simd, starts, sums, stride, copies),
+            4 => self.take::<S, 4, V, COPY>(simd, starts, sums, stride, copies),
+            5 => self.take::<S, 5, V, COPY>(simd, starts, sums, stride, copies),
+            6 => self.take::<S, 6, V, COPY>(simd, starts, sums, stride, copies),
             rows => {
                 // Known to the compiler, so tiles that do not fit are not compiled.
                 if const { self::rows::<S>() < 12 } {
                     panic!("a tile of {rows} rows");
                 }
-                self.with_many_rows(simd, starts, sums, stride);
+                self.with_many_rows::<S, V, COPY>(simd, starts, sums, stride, copies);
             }
         }
     }
 
     #[inline(always)]
-    fn with_many_rows<S: Simd, const V: usize>(
+    fn with_many_rows<S: Simd, const V: usize, const COPY: bool>(
         &self,
         simd: S,
         starts: [usize; V],
         sums: &mut [T],
         stride: usize,
+        copies: &mut [T],
     ) {
         match self.rows.count() {
-            7 => self.take::<S, 7, V>(simd, starts, sums, stride),
-            8 => self.take::<S, 8, V>(simd, starts, sums, stride),
-            9 => self.take::<S, 9, V>(simd, starts, sums, stride),
-            10 => self.take::<S, 10, V>(simd, starts, sums, stride),
-            11 => self.take::<S, 11, V>(simd, starts, sums, stride),
-            12 => self.take::<S, 12, V>(simd, starts, sums, stride),
+            7 => self.take::<S, 7, V, COPY>(simd, starts, sums, stride, copies),
+            8 => self.take::<S, 8, V, COPY>(simd, starts, sums, stride, copies),
+            9 => self.take::<S, 9, V, COPY>(simd, starts, sums, stride, copies),
+            10 => self.take::<S, 10, V, COPY>(simd, starts, sums, stride, copies),
+            11 => self.take::<S, 11, V, COPY>(simd, starts, sums, stride, copies),
+            12 => self.take::<S, 12, V, COPY>(simd, starts, sums, stride, copies),
             rows => panic!("a tile of {rows} rows"),
         }
     }
 
     #[inline(always)]
-    fn take<S: Simd, const N: usize, const V: usize>(
+    fn take<S: Simd, const N: usize, const V: usize, const COPY: bool>(
         &self,
         simd: S,
         starts: [usize; V],
         sums: &mut [T],
         stride: usize,
+        copies: &mut [T],
     ) {
-        simd.vectorize(Take::<T, R, N, V> {
+        simd.vectorize(Take::<T, R, N, V, COPY> {
             tile: self,
             starts,
             sums,
             stride,
+            copies,
         });
     }
 }
 
 /// A tile of `N` rows and `V` vectors. With [`Simd::vectorize`] it is a function, compiled once for all callers;
 /// among a caller's own code, the compiler kept sums in memory.
-struct Take<'a, T, R, const N: usize, const V: usize> {
+struct Take<'a, T, R, const N: usize, const V: usize, const COPY: bool> {
     tile: &'a Tile<'a, T, R>,
     starts: [usize; V],
     sums: &'a mut [T],
     stride: usize,
+    /// Where the vectors are copied to, with `COPY`.
+    copies: &'a mut [T],
 }
 
-impl<T: Element, R: Rows, const N: usize, const V: usize> WithSimd for Take<'_, T, R, N, V> {
+impl<T: Element, R: Rows, const N: usize, const V: usize, const COPY: bool> WithSimd
+    for Take<'_, T, R, N, V, COPY>
+{
     type Output = ();
 
     #[inline(always)]
@@ -281,6 +304,7 @@ impl<T: Element, R: Rows, const N: usize, const V: usize> WithSimd for Take<'_, 
             starts,
             sums,
             stride,
+            copies,
         } = self;
         let lanes = T::lanes::<S>();
         let Step { source, weight } = tile.steps.most(tile.range.end - 1);
@@ -291,9 +315,11 @@ impl<T: Element, R: Rows, const N: usize, const V: usize> WithSimd for Take<'_, 
         let last = tile.rows.largest::<N>();
         assert!(last + weight < tile.weights.len());
         assert!((N - 1) * stride + V * lanes <= sums.len());
+        assert!(!COPY || tile.range.len() * V * lanes <= copies.len());
 
         let mut all = [[T::splat(simd, T::default()); V]; N];
         let (from, weights) = (tile.source.as_ptr(), tile.weights.as_ptr());
+        let mut copy = copies.as_mut_ptr();
         for step in tile.steps.list(tile.range.clone()) {
             let mut vectors = [T::splat(simd, T::default()); V];
             for (vector, start) in vectors.iter_mut().zip(starts) {
@@ -303,6 +329,13 @@ impl<T: Element, R: Rows, const N: usize, const V: usize> WithSimd for Take<'_, 
                     let at = from.add(start + step.source);
                     at.cast::<T::Vector<S>>().read_unaligned()
                 };
+                if COPY {
+                    // Where the next tile may begin.
+                    prefetch(from.wrapping_add(start + step.source + V * lanes));
+                    // SAFETY: there is space for each step's vectors, by the fourth assertion.
+                    unsafe { copy.cast::<T::Vector<S>>().write_unaligned(*vector) };
+                    copy = copy.wrapping_add(lanes);
+                }
             }
             for (row, offset) in all.iter_mut().zip(rows) {
                 // SAFETY: `offset <= last` and `step.weight <= weight`: in the slice, by the second assertion.

@@ -3,6 +3,7 @@
 #![allow(clippy::needless_range_loop)] // With iterators, the vectors go through memory.
 #![allow(unsafe_code)] // Loads whose bounds `list_loads` asserts once for all channels.
 
+use core::array;
 use core::ops::Range;
 
 use pulp::Simd;
@@ -110,6 +111,18 @@ impl<T: Element> Panels<'_, T> {
         }
         let panels = scratch.segments.count().div_ceil(VECTORS);
         assert!(scratch.copies.len() >= panels * self.panel_copies());
+        let vector_start = |vector: usize| {
+            let list = self.first_loads::<N>(vector, 0);
+            let at = whole::<N>(lanes, list, &scratch.loads);
+            at.filter(|_| N == 1 && self.source_steps.is_some())
+        };
+        let panel_starts = |panel: usize| {
+            let starts: [_; VECTORS] = array::from_fn(|i| vector_start(panel * VECTORS + i));
+            let are_whole = starts.iter().all(Option::is_some);
+            are_whole.then(|| starts.map(|start| start.unwrap_or(0) as usize))
+        };
+        scratch.starts.clear();
+        scratch.starts.extend((0..panels).map(panel_starts));
         if !self.plan.has_pairs() {
             self.list_runs::<N>(lanes, scratch);
             self.copy_planes::<S, N>(simd, scratch);
@@ -133,8 +146,11 @@ impl<T: Element> Panels<'_, T> {
                 for window in 0..windows {
                     let mut last: Option<Run> = None;
                     for vector in vectors.clone() {
-                        if scratch.segments.list(vector).is_empty() {
-                            continue; // Beyond the last cell.
+                        // Beyond the last cell, or copied later.
+                        if scratch.segments.list(vector).is_empty()
+                            || scratch.starts[vector / VECTORS].is_some()
+                        {
+                            continue;
                         }
                         let loads = self.first_loads::<N>(vector, copy.value) + window * N;
                         let whole = whole::<N>(lanes, loads, &scratch.loads);
@@ -243,7 +259,7 @@ impl<T: Element> Panels<'_, T> {
         let mut values = [[T::splat(simd, T::default()); CHANNELS]; MAX_PANEL_READS];
         for first in (0..channels).step_by(CHANNELS) {
             // The last channel fills up.
-            let planes: [isize; CHANNELS] = core::array::from_fn(|i| {
+            let planes: [isize; CHANNELS] = array::from_fn(|i| {
                 let channel = (first + i).min(channels - 1);
                 (channel * self.plan.source_plane()) as isize
             });
