@@ -16,7 +16,7 @@ use crate::tuning::{
     MAX_SHORT_SUM, MAX_SHORT_SUM_PRODUCTS, MAX_TINY_PLANE, MIN_FEW_TARGETS_SOURCES,
     MIN_ONE_TAP_SOURCES, MIN_OVERLAPPING_CHANNELS, MIN_PANEL_PRODUCTS, MIN_PLANNED_PRODUCTS,
     MIN_SCALAR_PRODUCT_PLANE, MIN_SCALAR_PRODUCT_WIDTH, MIN_SCATTER_CHANNELS,
-    MIN_SOURCES_PER_FEW_TARGET, MIN_TINY_PRODUCTS, MIN_UNPAIRED_CELLS,
+    MIN_SOURCES_PER_FEW_TARGET, MIN_TINY_PRODUCTS,
 };
 use crate::{
     depthwise, direct, grad_weight as by_tiles, lines, panels, pass, scalar_products, scatter,
@@ -196,16 +196,11 @@ fn pays_to_scatter(problem: &Problem) -> bool {
 }
 
 /// Whether panels, if they suit a layer that [scatters](pays_to_scatter), are better: where more positions share
-/// the packed weights than there are input channels, and not too few if products overlap.
+/// the packed weights than there are input channels, and not too few.
 /// [`MAX_POSITIONS_PER_SOURCE`] has the measurements.
 fn may_beat_scatter(problem: &Problem) -> bool {
     let positions = problem.batch * problem.input_plane();
-    let least = if overlaps(problem) {
-        MAX_SCATTER_POSITIONS
-    } else {
-        MIN_UNPAIRED_CELLS
-    };
-    !has_few_targets(problem) && positions > least.max(problem.group_c_in())
+    !has_few_targets(problem) && positions > MAX_SCATTER_POSITIONS.max(problem.group_c_in())
 }
 
 /// Whether the products of an output value are so many that to add up those of its taps is cheap.

@@ -66,21 +66,16 @@ pub(crate) const PAIR_SUM_COST: usize = 2;
 /// See [`PAIR_COPY_COST`].
 pub(crate) const PAIR_WEIGHT_COST: usize = 35;
 
-/// Where no products are saved, a forward pass takes panels for at least so many source and target channels,
-/// times the root of the taps. Time without over time with panels, on 270 random layers (k 1 to 4, strides 1
-/// to 4, both passes, Zen 5, 2 threads): 73 within this limit and [`MIN_UNPAIRED_CELLS`] 0.80 to 2.1,
-/// geometric mean 1.20; others 0.37 to 1.5.
-pub(crate) const MIN_UNPAIRED_CHANNELS: usize = 64;
+/// Where no products are saved, a forward pass takes panels for so many weights and more. On 455 random layers (k up
+/// to the stride, strides 1, 2 and 4, Zen 5, 2 threads), time without over time with panels: 255 within this limit
+/// and the next two 0.44 to 3.2, geometric mean 1.13; the other 200 0.12 to 1.9, mean 0.81.
+pub(crate) const MIN_UNPAIRED_WEIGHTS: usize = 1 << 11;
 
-/// Cells of all maps; see [`MIN_UNPAIRED_CHANNELS`].
-pub(crate) const MIN_UNPAIRED_CELLS: usize = 64;
+/// Target channels; see [`MIN_UNPAIRED_WEIGHTS`].
+pub(crate) const MIN_UNPAIRED_TARGETS: usize = 4;
 
-/// Or, forward, if a line has at most so many cells, which a pass computes in vectors of 16, and there are
-/// [`MIN_NARROW_TARGETS`] target channels: on 14 of 420 random layers, 1.0 to 5.4 times as fast, one 0.81.
-pub(crate) const MAX_UNPAIRED_WIDTH: usize = 16;
-
-/// See [`MAX_UNPAIRED_WIDTH`].
-pub(crate) const MIN_NARROW_TARGETS: usize = 8;
+/// Cells of all maps; see [`MIN_UNPAIRED_WEIGHTS`].
+pub(crate) const MIN_UNPAIRED_CELLS: usize = 200;
 
 /// The gradient of the input takes panels for so many channels of the input, which share the copies. Without
 /// over time with panels, on 150 random layers (k up to the stride, strides 1, 2 and 4, Zen 5, 2 threads): with

@@ -10,8 +10,8 @@ use crate::problem::{Axis, Problem};
 use crate::tile::{Registers, VECTORS};
 use crate::tuning::{
     MAX_PANEL_BYTES, MAX_PANEL_KERNEL, MAX_PANEL_READS, MAX_PANEL_STEP, MAX_PANEL_WEIGHTS_BYTES,
-    MAX_UNPAIRED_SMALL_MAP, MAX_UNPAIRED_WIDTH, MIN_GAPPED_GRADIENT_TARGETS, MIN_NARROW_TARGETS,
-    MIN_UNPAIRED_CELLS, MIN_UNPAIRED_CHANNELS, MIN_UNPAIRED_GRADIENT_TARGETS, PAIR_COPY_COST,
+    MAX_UNPAIRED_SMALL_MAP, MIN_GAPPED_GRADIENT_TARGETS, MIN_UNPAIRED_CELLS,
+    MIN_UNPAIRED_GRADIENT_TARGETS, MIN_UNPAIRED_TARGETS, MIN_UNPAIRED_WEIGHTS, PAIR_COPY_COST,
     PAIR_PRODUCT_COST, PAIR_SUM_COST, PAIR_WEIGHT_COST,
 };
 
@@ -50,18 +50,16 @@ pub(crate) fn pays<T: Element>(arch: Arch, plan: &Plan) -> bool {
         return false;
     }
     if !plan.has_pairs() {
-        let channels = sources.min(targets);
         // The kernels of a target channel lie side by side.
         let is_forward = plan.source.weight_stride == problem.taps();
         let planes = height.source.step * width.source.step;
         let is_small = height.all_cells() * width.all_cells() <= MAX_UNPAIRED_SMALL_MAP;
-        let is_narrow = width.target.step > 1 && width.all_cells() <= MAX_UNPAIRED_WIDTH;
         return if plan.copies() > planes {
             false // Taps overlap, so there is a copy for each shift.
         } else if is_forward {
             cells >= MIN_UNPAIRED_CELLS
-                && (products * channels.pow(2) >= MIN_UNPAIRED_CHANNELS.pow(2)
-                    || is_narrow && targets >= MIN_NARROW_TARGETS)
+                && weights >= MIN_UNPAIRED_WEIGHTS
+                && targets >= MIN_UNPAIRED_TARGETS
         } else if plan.copies() == planes {
             // With less than a panel, the weights are read once.
             cells >= panel && (targets >= MIN_UNPAIRED_GRADIENT_TARGETS || is_small)
