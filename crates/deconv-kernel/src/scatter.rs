@@ -75,6 +75,8 @@ struct Scatter<'a, T: Element> {
     /// Where each input value and tap of an axis meet, `[i][tap]`; past the output if they are cropped.
     places: [Vec<usize>; 2],
     maps: usize,
+    /// Whether positions are lanes and read where they are: a channel of one map is whole vectors.
+    in_place: bool,
     /// Whether weights are asked for while others are multiplied: they are taps in lanes, and too many for the
     /// caches.
     fetches_weights: bool,
@@ -138,6 +140,7 @@ pub(crate) fn forward<T: Element>(
         tail_weights,
         places: problem.axes.each_ref().map(places),
         maps,
+        in_place: lanes == Lanes::Positions && maps == 1 && plane.is_multiple_of(registers.lanes),
         fetches_weights,
         channels,
     };
@@ -252,7 +255,7 @@ impl<T: Element> WithSimd for Products<'_, '_, T> {
                 let channel = problem.group_c_in() * taps;
                 let rows = (0..rows).map(|row| row / taps * channel + row % taps);
                 scratch.rows.extend(rows);
-                if scratch.packed != Some((unit.map, group)) {
+                if !scatter.in_place && scratch.packed != Some((unit.map, group)) {
                     scatter.pack(&unit, group, &mut scratch.positions);
                     scratch.packed = Some((unit.map, group));
                 }
@@ -290,7 +293,7 @@ impl<T: Element> WithSimd for Products<'_, '_, T> {
 }
 
 impl<T: Element> Scatter<'_, T> {
-    /// The input of a unit's maps as `[channel][position]`, each channel padded to whole vectors.
+    /// The input of a unit's maps as `[channel][position]`, each channel padded to whole vectors with any numbers.
     fn pack(&self, unit: &Unit<T>, group: usize, positions: &mut Buffer<T>) {
         let (problem, channels) = (self.problem, self.problem.group_c_in());
         let plane = problem.input_plane();
@@ -298,7 +301,6 @@ impl<T: Element> Scatter<'_, T> {
         let length = channels * line + self.registers.lanes;
         if positions.len() < length {
             *positions = Buffer::new(length);
-            positions.fill(T::default());
         }
         for (c, line) in positions.chunks_mut(line).take(channels).enumerate() {
             for (i, to) in line.chunks_mut(plane).take(unit.outputs.len()).enumerate() {
@@ -330,6 +332,7 @@ impl<T: Element> Scatter<'_, T> {
         let input = &self.input[(unit.map * problem.c_in + group * problem.group_c_in()) * plane..];
         let (source, values, columns) = match self.lanes {
             Lanes::Taps => (weights, input, taps),
+            Lanes::Positions if self.in_place => (input, weights, plane),
             Lanes::Positions => (&scratch.positions[..], weights, unit.outputs.len() * plane),
         };
         let Scratch { products, rows, .. } = scratch;
