@@ -127,7 +127,7 @@
 //! weight's gradient it holds the input and two gradients, with the input channels rounded up to
 //! whole vectors. Minimal filtering packs up to 2.8 times as many (k 3: 25 for 9, k 4: 36 for 16), at most 20 MiB
 //! for each group; a thread then holds at most 1.75 MiB of copies and the sums of a block. If panels pack at most
-//! 512 KiB, each thread may hold packed weights of its own. A thread that scatters to few output channels copies
+//! 512 KiB, each thread may hold packed weights of its own. A thread that scatters to few output channels may copy
 //! up to 4 MiB of a map. Elsewhere a thread holds copies and sums, each at most 1.25 MiB,
 //! or, if that is more, the copy of one plane that one row of cells needs (`1 + reach` lines, where
 //! `reach` is the kernel's height over the stride) and the sums of one row of cells of at most a
