@@ -67,9 +67,16 @@ pub(crate) const PAIR_SUM_COST: usize = 2;
 pub(crate) const PAIR_WEIGHT_COST: usize = 35;
 
 /// Where no products are saved, a forward pass takes panels for so many weights and more. On 455 random layers (k up
-/// to the stride, strides 1, 2 and 4, Zen 5, 2 threads), time without over time with panels: 255 within this limit
-/// and the next two 0.44 to 3.2, geometric mean 1.13; the other 200 0.12 to 1.9, mean 0.81.
+/// to the stride, strides 1, 2 and 4, Zen 5, 2 threads), time without over time with panels: 260 within this limit
+/// and the next ones 0.44 to 3.2, geometric mean 1.13; the other 195 0.12 to 1.9, mean 0.80.
 pub(crate) const MIN_UNPAIRED_WEIGHTS: usize = 1 << 11;
+
+/// The same on lines of at most [`MAX_UNPAIRED_WIDTH`] cells at a stride of 2 and more, which other ways compute and
+/// write in vectors that are mostly idle.
+pub(crate) const MIN_NARROW_WEIGHTS: usize = 1 << 9;
+
+/// See [`MIN_NARROW_WEIGHTS`].
+pub(crate) const MAX_UNPAIRED_WIDTH: usize = 16;
 
 /// Target channels; see [`MIN_UNPAIRED_WEIGHTS`].
 pub(crate) const MIN_UNPAIRED_TARGETS: usize = 4;

@@ -10,9 +10,9 @@ use crate::problem::{Axis, Problem};
 use crate::tile::{Registers, VECTORS};
 use crate::tuning::{
     MAX_PANEL_BYTES, MAX_PANEL_KERNEL, MAX_PANEL_READS, MAX_PANEL_STEP, MAX_PANEL_WEIGHTS_BYTES,
-    MAX_UNPAIRED_SMALL_MAP, MIN_GAPPED_GRADIENT_TARGETS, MIN_UNPAIRED_CELLS,
-    MIN_UNPAIRED_GRADIENT_TARGETS, MIN_UNPAIRED_TARGETS, MIN_UNPAIRED_WEIGHTS, PAIR_COPY_COST,
-    PAIR_PRODUCT_COST, PAIR_SUM_COST, PAIR_WEIGHT_COST,
+    MAX_UNPAIRED_SMALL_MAP, MAX_UNPAIRED_WIDTH, MIN_GAPPED_GRADIENT_TARGETS, MIN_NARROW_WEIGHTS,
+    MIN_UNPAIRED_CELLS, MIN_UNPAIRED_GRADIENT_TARGETS, MIN_UNPAIRED_TARGETS, MIN_UNPAIRED_WEIGHTS,
+    PAIR_COPY_COST, PAIR_PRODUCT_COST, PAIR_SUM_COST, PAIR_WEIGHT_COST,
 };
 
 /// The plan of a call, if there is one: strides of 1, 2 and 4 (2 with minimal filtering), and small kernels.
@@ -57,9 +57,13 @@ pub(crate) fn pays<T: Element>(arch: Arch, plan: &Plan) -> bool {
         return if plan.copies() > planes {
             false // Taps overlap, so there is a copy for each shift.
         } else if is_forward {
-            cells >= MIN_UNPAIRED_CELLS
-                && weights >= MIN_UNPAIRED_WEIGHTS
-                && targets >= MIN_UNPAIRED_TARGETS
+            let is_narrow = width.target.step > 1 && width.all_cells() <= MAX_UNPAIRED_WIDTH;
+            let least = if is_narrow {
+                MIN_NARROW_WEIGHTS
+            } else {
+                MIN_UNPAIRED_WEIGHTS
+            };
+            cells >= MIN_UNPAIRED_CELLS && weights >= least && targets >= MIN_UNPAIRED_TARGETS
         } else if plan.copies() == planes {
             // With less than a panel, the weights are read once.
             cells >= panel && (targets >= MIN_UNPAIRED_GRADIENT_TARGETS || is_small)

@@ -117,9 +117,8 @@ impl<T: Element> Panels<'_, T> {
             at.filter(|_| N == 1 && self.source_steps.is_some())
         };
         let panel_starts = |panel: usize| {
-            let starts: [_; VECTORS] = array::from_fn(|i| vector_start(panel * VECTORS + i));
-            let are_whole = starts.iter().all(Option::is_some);
-            are_whole.then(|| starts.map(|start| start.unwrap_or(0) as usize))
+            let [a, b] = array::from_fn(|i| vector_start(panel * VECTORS + i));
+            Some([a? as usize, b? as usize])
         };
         scratch.starts.clear();
         scratch.starts.extend((0..panels).map(panel_starts));
