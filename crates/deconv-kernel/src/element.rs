@@ -101,15 +101,12 @@ mod sealed {
             c: Self::Vector<S>,
         ) -> Self::Vector<S>;
 
-        /// Neither infinite nor NaN.
-        fn finite(self) -> bool;
-
         /// Far below the root of the largest number: a sum of millions of products of numbers of a smaller
         /// magnitude is finite.
         const MODERATE: Self;
         const INFINITY: Self;
 
-        /// Whether the magnitude is less than `limit`.
+        /// Whether the magnitude is less than `limit`; not that of NaN.
         fn below(self, limit: Self) -> bool;
 
         /// The idle memory of such numbers.
@@ -211,12 +208,6 @@ macro_rules! number {
             ) -> S::$vector {
                 simd.$mul_add(a, b, c)
             }
-
-            #[inline(always)]
-            fn finite(self) -> bool {
-                self.is_finite()
-            }
-
             const MODERATE: Self = $moderate;
             const INFINITY: Self = <$type>::INFINITY;
 

@@ -82,7 +82,7 @@ impl<T: Element> WithSimd for Transpose<'_, T> {
             for channel in first..self.channels.min(first + lanes) {
                 let from = &self.planes[channel * self.plane + self.position..][..positions];
                 for (at, from) in from.iter().enumerate().skip(squares * lanes) {
-                    finite &= from.finite();
+                    finite &= from.below(T::INFINITY);
                     self.to[at * self.block + channel] = *from;
                 }
             }
@@ -117,7 +117,7 @@ impl<T: Element> Transpose<'_, T> {
                 store::<S, T>(simd, as_uninit(self.to), to, vector);
             }
         }
-        (count, T::sum_lanes(simd, zeros).finite())
+        (count, T::sum_lanes(simd, zeros).below(T::INFINITY))
     }
 }
 
