@@ -202,8 +202,8 @@ impl<T: Element, R: Rows> Tile<'_, T, R> {
         }
     }
 
-    /// The same for [`VECTORS`] vectors, which go to `copies` as well, `[step][vector]`: while others are
-    /// multiplied, to fetch and to store them takes little time.
+    /// The same for [`VECTORS`] vectors. They are also stored in `copies`, `[step][vector]`, which takes little time
+    /// beside the products.
     #[inline(always)]
     pub(crate) fn run_and_copy<S: Simd>(
         &self,
