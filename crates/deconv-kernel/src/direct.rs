@@ -19,8 +19,10 @@ struct Meeting {
     count: usize,
 }
 
-fn meetings(axis: &Axis) -> impl Iterator<Item = Meeting> + Clone + '_ {
-    (0..axis.kernel).map(|tap| {
+/// The meetings of all taps that meet an input. Their divisions take as long as some products, so a call lists
+/// them once.
+fn meetings(axis: &Axis) -> Vec<Meeting> {
+    let meeting = |tap: usize| {
         // Input `i` stands at `at + i * stride` of the output.
         let at = (axis.kernel - 1 - tap) * axis.dilation;
         let (begin, stride) = (axis.crop_begin, axis.stride);
@@ -35,7 +37,9 @@ fn meetings(axis: &Axis) -> impl Iterator<Item = Meeting> + Clone + '_ {
             output: (at + input * stride).saturating_sub(begin),
             count: end.saturating_sub(input),
         }
-    })
+    };
+    let taps = (0..axis.kernel).map(meeting);
+    taps.filter(|meeting| meeting.count > 0).collect()
 }
 
 /// A row of one map and a tap: `count` inputs from `input` on meet the tap, and reach every
@@ -78,25 +82,27 @@ impl Iterator for RowsOfTap {
 
 /// Calls `f` for each tap with the rows of a map that meet it.
 #[inline(always)]
-fn each_tap(problem: &Problem, mut f: impl FnMut(usize, RowsOfTap)) {
+fn each_tap(
+    problem: &Problem,
+    meetings: &[Vec<Meeting>; 2],
+    mut f: impl FnMut(usize, RowsOfTap),
+) {
     let [height, width] = &problem.axes;
-    for y in meetings(height) {
-        for x in meetings(width) {
-            if x.count > 0 {
-                let rows = RowsOfTap {
-                    next: 0,
-                    count: y.count,
-                    first: Row {
-                        input: y.input * width.input + x.input,
-                        output: y.output * width.output + x.output,
-                        count: x.count,
-                        output_step: width.stride,
-                    },
-                    input_step: width.input,
-                    output_step: height.stride * width.output,
-                };
-                f(y.tap * width.kernel + x.tap, rows);
-            }
+    for y in &meetings[0] {
+        for x in &meetings[1] {
+            let rows = RowsOfTap {
+                next: 0,
+                count: y.count,
+                first: Row {
+                    input: y.input * width.input + x.input,
+                    output: y.output * width.output + x.output,
+                    count: x.count,
+                    output_step: width.stride,
+                },
+                input_step: width.input,
+                output_step: height.stride * width.output,
+            };
+            f(y.tap * width.kernel + x.tap, rows);
         }
     }
 }
@@ -143,6 +149,7 @@ pub(crate) fn forward<T: Element>(
 ) -> Vec<T> {
     let (c_in, c_out, taps) = (problem.group_c_in(), problem.c_out, problem.taps());
     let (input_plane, output_plane) = (problem.input_plane(), problem.output_plane());
+    let meetings = problem.axes.each_ref().map(meetings);
     let mut output = vec![T::default(); problem.batch * c_out * output_plane];
     each_plane(threads, &mut output, output_plane, |plane, output| {
         let (map, o) = (plane / c_out, plane % c_out);
@@ -151,7 +158,7 @@ pub(crate) fn forward<T: Element>(
             let from = (map * problem.groups + group) * c_in + c;
             let input = &input[from * input_plane..][..input_plane];
             let kernel = &weight[(o * c_in + c) * taps..][..taps];
-            each_tap(problem, |tap, rows| {
+            each_tap(problem, &meetings, |tap, rows| {
                 for row in rows {
                     let to = output[row.output..].iter_mut().step_by(row.output_step);
                     for (to, from) in to.zip(&input[row.input..][..row.count]) {
@@ -175,6 +182,7 @@ pub(crate) fn grad_input<T: Element>(
 ) -> Vec<T> {
     let (c_in, c_out, taps) = (problem.group_c_in(), problem.group_c_out(), problem.taps());
     let (input_plane, output_plane) = (problem.input_plane(), problem.output_plane());
+    let meetings = problem.axes.each_ref().map(meetings);
     let mut grad = vec![T::default(); problem.batch * problem.c_in * input_plane];
     each_plane(threads, &mut grad, input_plane, |plane, grad| {
         let (map, c) = (plane / problem.c_in, plane % problem.c_in);
@@ -184,7 +192,7 @@ pub(crate) fn grad_input<T: Element>(
             let from = map * problem.c_out + o;
             let output = &grad_output[from * output_plane..][..output_plane];
             let kernel = &weight[(o * c_in + c) * taps..][..taps];
-            each_tap(problem, |tap, rows| {
+            each_tap(problem, &meetings, |tap, rows| {
                 for row in rows {
                     let from = output[row.output..].iter().step_by(row.output_step);
                     for (to, from) in grad[row.input..][..row.count].iter_mut().zip(from) {
@@ -205,6 +213,7 @@ pub(crate) fn grad_weight<T: Element>(
 ) -> Vec<T> {
     let (c_in, taps) = (problem.group_c_in(), problem.taps());
     let (input_plane, output_plane) = (problem.input_plane(), problem.output_plane());
+    let meetings = problem.axes.each_ref().map(meetings);
     let mut grad = vec![T::default(); problem.c_out * c_in * taps];
     each_plane(threads, &mut grad, taps, |plane, grad| {
         let (o, c) = (plane / c_in, plane % c_in);
@@ -219,7 +228,7 @@ pub(crate) fn grad_weight<T: Element>(
             let from = map * problem.c_out + o;
             let output = &grad_output[from * output_plane..][..output_plane];
             let sums_of_taps = sums.sums();
-            each_tap(problem, |tap, rows| {
+            each_tap(problem, &meetings, |tap, rows| {
                 let mut sum = ChainSum::default();
                 for row in rows {
                     let from = output[row.output..].iter().step_by(row.output_step);
