@@ -82,11 +82,7 @@ impl Iterator for RowsOfTap {
 
 /// Calls `f` for each tap with the rows of a map that meet it.
 #[inline(always)]
-fn each_tap(
-    problem: &Problem,
-    meetings: &[Vec<Meeting>; 2],
-    mut f: impl FnMut(usize, RowsOfTap),
-) {
+fn each_tap(problem: &Problem, meetings: &[Vec<Meeting>; 2], mut f: impl FnMut(usize, RowsOfTap)) {
     let [height, width] = &problem.axes;
     for y in &meetings[0] {
         for x in &meetings[1] {
