@@ -8,8 +8,8 @@ use crate::plan::{Choices, Plan};
 use crate::threads::Threads;
 use crate::tile::{Registers, VECTORS};
 use crate::tuning::{
-    CACHE_LINE_BYTES, COPY_COST, L2_SHARE_BYTES, MAX_L2_SHARES, MAX_SMALL_COPIES, MAX_TILE_STEPS,
-    MAX_VECTORS_WITH_ZEROS, MIN_TILE_STEPS, UNITS_PER_THREAD,
+    CACHE_LINE_BYTES, COPY_COST, L2_SHARE_BYTES, MAX_IN_PANELS_CHANNELS, MAX_L2_SHARES,
+    MAX_SMALL_COPIES, MAX_TILE_STEPS, MAX_VECTORS_WITH_ZEROS, MIN_TILE_STEPS, UNITS_PER_THREAD,
 };
 
 /// How a pass is cut.
@@ -31,6 +31,9 @@ pub(crate) struct Cut {
     pub(crate) copy_stride: usize,
     /// From a source channel's copies to the next's.
     pub(crate) channel_stride: usize,
+    /// Whether the only copy is the source as it is. Then it lies in panels, `[panel][channel][cell]`, of a tile's
+    /// vectors, and the first tile that reads the source writes it.
+    pub(crate) in_panels: bool,
 }
 
 /// The values that a unit needs, as a function of how it is cut.
@@ -163,6 +166,8 @@ impl Cut {
         targets = even_part(all_targets, targets);
 
         let copy_stride = needs.copy(band);
+        let in_panels =
+            maps == 1 && sources <= MAX_IN_PANELS_CHANNELS && plan.copies_nothing_else();
         Self {
             registers,
             targets,
@@ -172,13 +177,29 @@ impl Cut {
             copies,
             line_stride: needs.line_stride,
             copy_stride,
-            channel_stride: spread_over_cache::<T>(copies * copy_stride),
+            channel_stride: if in_panels {
+                VECTORS * registers.lanes
+            } else {
+                spread_over_cache::<T>(copies * copy_stride)
+            },
+            in_panels,
         }
     }
 
     /// Values of the copies that a thread has at once. The last vector may run past them.
     pub(crate) fn copied_values(&self) -> usize {
-        self.depth * self.channel_stride + self.registers.lanes
+        let lanes = self.registers.lanes;
+        if self.in_panels {
+            let lines = Lines {
+                count: self.band,
+                cells: self.line_stride,
+                stride: self.line_stride,
+            };
+            let panels = lines.cover(lanes).vectors.div_ceil(VECTORS);
+            panels * self.depth * self.channel_stride
+        } else {
+            self.depth * self.channel_stride + lanes
+        }
     }
 
     /// Units of one group of one map and band.

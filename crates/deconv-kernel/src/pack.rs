@@ -6,7 +6,7 @@ use crate::cut::{Cut, Lines, even_part};
 use crate::element::Element;
 use crate::plan::Plan;
 use crate::threads::Threads;
-use crate::tile::{Step, Steps};
+use crate::tile::{Step, Steps, VECTORS};
 use crate::tuning::{MAX_IN_PLACE_VECTORS, MIN_VALUES_PER_JOB};
 
 /// A class with its packed weights.
@@ -26,10 +26,20 @@ pub(crate) struct Packed<T: Element> {
     pub(crate) block_stride: usize,
     /// One for each channel of a source block and tap.
     pub(crate) steps: Steps,
-    /// Where the vectors of a full band start in the source's lines.
+    /// Where the vectors of a full band start in the copies.
     pub(crate) starts: Vec<usize>,
+    /// If the copies are [in panels](Cut::in_panels).
+    pub(crate) in_source: Option<InSource>,
     /// From a line of the class's sums to the next.
     pub(crate) line_stride: usize,
+}
+
+/// How tiles read the source itself.
+pub(crate) struct InSource {
+    /// One for each channel of a source block.
+    pub(crate) steps: Steps,
+    /// Where the vectors of a full band start in a channel.
+    pub(crate) starts: Vec<usize>,
 }
 
 impl<T: Element> Packed<T> {
@@ -65,9 +75,31 @@ impl<T: Element> Packed<T> {
         } else {
             units * blocks * block_stride
         };
+        let starts: Vec<usize> = (0..cover.vectors).map(start).collect();
+        let panel_start = |vector: usize| {
+            let panel = cut.depth * cut.channel_stride;
+            vector / VECTORS * panel + vector % VECTORS * lanes
+        };
+        let (starts, in_source) = if cut.in_panels {
+            let steps = (0..cut.depth).map(|channel| Step {
+                source: channel * plan.source_plane(),
+                weight: channel * rows,
+            });
+            let in_source = InSource {
+                steps: Steps::new(steps.collect()),
+                starts,
+            };
+            (
+                (0..cover.vectors).map(panel_start).collect(),
+                Some(in_source),
+            )
+        } else {
+            (starts, None)
+        };
         Self {
             steps: steps(&class, plan, cut, rows, in_place),
-            starts: (0..cover.vectors).map(start).collect(),
+            starts,
+            in_source,
             line_stride: cover.line_stride,
             weights: Buffer::new(packed),
             in_place,

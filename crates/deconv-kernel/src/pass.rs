@@ -6,6 +6,9 @@
 //! products to the unit's sums, one row for each channel and phase. Finally the phases are interleaved
 //! into the target, which is written once.
 //!
+//! Where a copy would be the source as it is, and channels are few, nothing is copied ahead: the first tile reads the
+//! source, and writes what it has read for the tiles that follow, `[panel][channel][cell]`.
+//!
 //! No sum depends on how the target is cut: the order is that of the source's channels and taps, and
 //! a new partial sum begins with every chunk and after `MAX_TILE_STEPS` steps.
 

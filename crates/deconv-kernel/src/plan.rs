@@ -121,6 +121,18 @@ impl Plan {
         height.copies.len() * width.copies.len()
     }
 
+    /// Whether the only copy of a channel would be its map as it is.
+    pub(crate) fn copies_nothing_else(&self) -> bool {
+        let as_it_is = |axis: &AxisPlan| {
+            let is_first = |copy: &Copied| (copy.plane, copy.shift) == (0, 0);
+            axis.source.step == 1
+                && axis.reach == 0
+                && axis.cells == axis.source.length
+                && axis.copies.iter().all(is_first)
+        };
+        self.copies() == 1 && !self.has_pairs() && self.axes.iter().all(as_it_is)
+    }
+
     /// Values of one channel's source map.
     pub(crate) fn source_plane(&self) -> usize {
         let [height, width] = &self.axes;

@@ -45,7 +45,9 @@ impl<T: Element> WithSimd for Compute<'_, '_, T> {
         let sums = pass.place_sums(targets, rows, scratch);
         if rows > 0 && !pass.classes.is_empty() {
             for chunk in pass.chunks() {
-                pass.copy(place, band, &chunk, scratch);
+                if !cut.in_panels {
+                    pass.copy(place, band, &chunk, scratch);
+                }
                 for (class, sums) in sums.iter().enumerate() {
                     let block = Block {
                         place,
@@ -131,6 +133,14 @@ impl<T: Element> Pass<'_, T> {
         }
     }
 
+    /// Where a unit's first row of a chunk's first channel is in the source.
+    fn place_of(&self, place: Place, chunk: &Chunk) -> usize {
+        let Self { plan, .. } = self;
+        let map = place.map * plan.problem.groups + place.group;
+        let channel = map * plan.source.count + chunk.channel;
+        channel * plan.source_plane() + place.row * plan.axes[1].source.length
+    }
+
     /// Adds the products of a chunk to a block's sums.
     #[inline(always)]
     fn multiply<S: Simd>(
@@ -157,36 +167,75 @@ impl<T: Element> Pass<'_, T> {
             for (i, starts) in starts.chunks(VECTORS).enumerate() {
                 for row in (0..unit_rows).step_by(packed.rows) {
                     let count = packed.rows.min(unit_rows - row);
-                    let (source, steps) = (&scratch.source[..], &packed.steps);
                     let range = first..end.min(first + MAX_TILE_STEPS);
                     let begin = chunk.channel == 0 && first == 0;
                     let at = sums.first + row * sums.row_stride + i * VECTORS * lanes;
                     let to = &mut scratch.sums[at..];
+                    let weights = (first_block + row / packed.rows) * packed.block_stride;
+                    let weights = weights + packed.rows * chunk.channel * taps;
+                    let packed_tile = |source, steps| Tile {
+                        source,
+                        weights: &packed.weights[weights..],
+                        rows: SideBySide(count),
+                        steps,
+                        range: range.clone(),
+                        begin,
+                    };
+                    // The first tile that needs a panel's copy writes it.
+                    if let Some(in_source) = &packed.in_source
+                        && (block.class, row) == (0, 0)
+                    {
+                        let source = &self.source[self.place_of(place, chunk)..];
+                        let from = &in_source.starts[i * VECTORS..][..starts.len()];
+                        let channel = self.plan.source_plane();
+                        let last = (chunk.channels - 1) * channel + from[from.len() - 1];
+                        let copies = &mut scratch.source[starts[0]..];
+                        let copies = &mut copies[..chunk.channels * cut.channel_stride];
+                        match *from {
+                            [a, b] if !packed.in_place && last + lanes <= source.len() => {
+                                let tile = packed_tile(source, &in_source.steps);
+                                tile.run_and_copy(simd, [a, b], to, sums.row_stride, copies);
+                                continue;
+                            }
+                            _ => copy_panel(source, channel, from, lanes, copies),
+                        }
+                    }
+                    let source = &scratch.source[..];
                     if packed.in_place {
                         let tile = Tile {
                             source,
                             weights: &self.weight[chunk.channel * self.plan.source.weight_stride..],
                             rows: &block.weights[row..row + count],
-                            steps,
+                            steps: &packed.steps,
                             range,
                             begin,
                         };
                         tile.run(simd, starts, to, sums.row_stride);
                         continue;
                     }
-                    let weights = (first_block + row / packed.rows) * packed.block_stride;
-                    let weights = weights + packed.rows * chunk.channel * taps;
-                    let tile = Tile {
-                        source,
-                        weights: &packed.weights[weights..],
-                        rows: SideBySide(count),
-                        steps,
-                        range,
-                        begin,
-                    };
+                    let tile = packed_tile(source, &packed.steps);
                     tile.run(simd, starts, to, sums.row_stride);
                 }
             }
+        }
+    }
+}
+
+/// Copies the vectors of a panel, `[channel][vector]`, zeros where the source ends.
+fn copy_panel<T: Element>(
+    source: &[T],
+    channel_stride: usize,
+    starts: &[usize],
+    lanes: usize,
+    to: &mut [T],
+) {
+    for (channel, to) in to.chunks_exact_mut(VECTORS * lanes).enumerate() {
+        for (start, to) in starts.iter().zip(to.chunks_exact_mut(lanes)) {
+            let from = source.get(channel * channel_stride + start..);
+            let from = from.unwrap_or_default();
+            let (values, zeros) = to.split_at_mut(from.len().min(lanes));
+            values.copy_from_slice(&from[..values.len()]);
+            zeros.fill(T::default());
         }
     }
 }
