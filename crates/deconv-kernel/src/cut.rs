@@ -8,8 +8,9 @@ use crate::plan::{Choices, Plan};
 use crate::threads::Threads;
 use crate::tile::{Registers, VECTORS};
 use crate::tuning::{
-    CACHE_LINE_BYTES, COPY_COST, L2_SHARE_BYTES, MAX_IN_PANELS_CHANNELS, MAX_L2_SHARES,
-    MAX_SMALL_COPIES, MAX_TILE_STEPS, MAX_VECTORS_WITH_ZEROS, MIN_TILE_STEPS, UNITS_PER_THREAD,
+    CACHE_LINE_BYTES, COPY_COST, L2_SHARE_BYTES, MAX_IN_PANELS_CHANNELS, MAX_IN_PANELS_PLANE_BYTES,
+    MAX_L2_SHARES, MAX_SMALL_COPIES, MAX_TILE_STEPS, MAX_VECTORS_WITH_ZEROS, MIN_TILE_STEPS,
+    UNITS_PER_THREAD,
 };
 
 /// How a pass is cut.
@@ -166,8 +167,9 @@ impl Cut {
         targets = even_part(all_targets, targets);
 
         let copy_stride = needs.copy(band);
-        let in_panels =
-            maps == 1 && sources <= MAX_IN_PANELS_CHANNELS && plan.copies_nothing_else();
+        let few_streams = sources <= MAX_IN_PANELS_CHANNELS
+            || plan.source_plane() * size_of::<T>() <= MAX_IN_PANELS_PLANE_BYTES;
+        let in_panels = maps == 1 && few_streams && plan.copies_nothing_else();
         Self {
             registers,
             targets,

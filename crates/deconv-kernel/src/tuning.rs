@@ -66,38 +66,28 @@ pub(crate) const PAIR_SUM_COST: usize = 2;
 /// See [`PAIR_COPY_COST`].
 pub(crate) const PAIR_WEIGHT_COST: usize = 35;
 
-/// Where no products are saved, a forward pass takes panels for so many weights and more. On 455 random layers (k up
-/// to the stride, strides 1, 2 and 4, Zen 5, 2 threads), time without over time with panels: 260 within this limit
-/// and the next ones 0.44 to 3.2, geometric mean 1.13; the other 195 0.12 to 1.9, mean 0.80.
-pub(crate) const MIN_UNPAIRED_WEIGHTS: usize = 1 << 11;
+/// Where no products are saved, a forward pass takes panels for so many input channels of a group and
+/// [`MIN_UNPAIRED_TARGETS`]; on narrow maps and on single lines, for fewer. Elsewhere a [pass](crate::pass) is
+/// faster: it writes whole lines. On 466 random layers (k up to the stride, strides 1, 2 and 4, Zen 5, 2 threads), in
+/// the mean over that of the faster way: time with this rule 1.02, always in panels 1.10, always in a pass 1.06.
+pub(crate) const MIN_UNPAIRED_SOURCES: usize = 64;
 
-/// The same on lines of at most [`MAX_UNPAIRED_WIDTH`] cells at a stride of 2 and more, which other ways compute and
-/// write in vectors that are mostly idle.
-pub(crate) const MIN_NARROW_WEIGHTS: usize = 1 << 9;
+/// See [`MIN_UNPAIRED_SOURCES`].
+pub(crate) const MIN_UNPAIRED_TARGETS: usize = 48;
 
-/// See [`MIN_NARROW_WEIGHTS`].
-pub(crate) const MAX_UNPAIRED_WIDTH: usize = 16;
+/// Cells of a line up to which a pass computes and writes vectors that are partly idle. See
+/// [`MIN_UNPAIRED_SOURCES`].
+pub(crate) const MAX_UNPAIRED_WIDTH: usize = 20;
 
-/// Target channels; see [`MIN_UNPAIRED_WEIGHTS`].
-pub(crate) const MIN_UNPAIRED_TARGETS: usize = 4;
+/// Weights of a group from which narrow maps take panels. See [`MIN_UNPAIRED_SOURCES`].
+pub(crate) const MIN_NARROW_WEIGHTS: usize = 1 << 11;
 
-/// Cells of all maps; see [`MIN_UNPAIRED_WEIGHTS`].
+/// Input channels from which maps of one line take panels: a pass cuts maps into bands of lines only. See
+/// [`MIN_UNPAIRED_SOURCES`].
+pub(crate) const MIN_ONE_LINE_SOURCES: usize = 100;
+
+/// Cells of all maps; see [`MIN_UNPAIRED_SOURCES`].
 pub(crate) const MIN_UNPAIRED_CELLS: usize = 200;
-
-/// An output of so many bytes and more, on lines of [`MIN_LARGE_OUTPUT_WIDTH`] cells and more, takes panels only from
-/// [`MIN_LARGE_OUTPUT_SOURCES`] and [`MIN_LARGE_OUTPUT_TARGETS`] channels of a group on. Time with panels over that
-/// of a pass (k up to the stride, strides 2 and 4, Zen 5, 2 threads): 60 random layers on which nothing was fitted
-/// 0.66 to 1.96, geometric mean 1.15, 9 of them below 0.98.
-pub(crate) const MIN_LARGE_OUTPUT_BYTES: usize = 2 << 20;
-
-/// See [`MIN_LARGE_OUTPUT_BYTES`].
-pub(crate) const MIN_LARGE_OUTPUT_WIDTH: usize = 64;
-
-/// See [`MIN_LARGE_OUTPUT_BYTES`].
-pub(crate) const MIN_LARGE_OUTPUT_TARGETS: usize = 40;
-
-/// See [`MIN_LARGE_OUTPUT_BYTES`].
-pub(crate) const MIN_LARGE_OUTPUT_SOURCES: usize = 48;
 
 /// The gradient of the input takes panels for so many channels of the input, which share the copies. Without
 /// over time with panels, on 150 random layers (k up to the stride, strides 1, 2 and 4, Zen 5, 2 threads): with
@@ -208,6 +198,10 @@ pub(crate) const SCALAR_PRODUCT_VALUES: usize = 2048;
 /// channels that become 8 took 0.79 to 0.94 times: so many streams from memory are slower than one channel after
 /// the other.
 pub(crate) const MAX_IN_PANELS_CHANNELS: usize = 32;
+
+/// Or if a channel's map has at most so many bytes: 76 random layers of more channels, with outputs below 4 MiB, 0.75
+/// to 2.1, geometric mean 1.16.
+pub(crate) const MAX_IN_PANELS_PLANE_BYTES: usize = 48 << 10;
 
 /// A pass reads the weights where they are if so many vectors of cells meet them, of all units. Time with 4 over
 /// that with 16, on 40 random layers of 5 to 40 vectors (Zen 5, 2 threads): 0.96 to 1.31, geometric mean 1.05 for the

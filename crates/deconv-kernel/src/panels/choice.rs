@@ -10,11 +10,9 @@ use crate::problem::{Axis, Problem};
 use crate::tile::{Registers, VECTORS};
 use crate::tuning::{
     MAX_PANEL_BYTES, MAX_PANEL_KERNEL, MAX_PANEL_READS, MAX_PANEL_STEP, MAX_PANEL_WEIGHTS_BYTES,
-    MAX_UNPAIRED_SMALL_MAP, MAX_UNPAIRED_WIDTH, MIN_GAPPED_GRADIENT_TARGETS,
-    MIN_LARGE_OUTPUT_BYTES, MIN_LARGE_OUTPUT_SOURCES, MIN_LARGE_OUTPUT_TARGETS,
-    MIN_LARGE_OUTPUT_WIDTH, MIN_NARROW_WEIGHTS, MIN_UNPAIRED_CELLS, MIN_UNPAIRED_GRADIENT_TARGETS,
-    MIN_UNPAIRED_TARGETS, MIN_UNPAIRED_WEIGHTS, PAIR_COPY_COST, PAIR_PRODUCT_COST, PAIR_SUM_COST,
-    PAIR_WEIGHT_COST,
+    MAX_UNPAIRED_SMALL_MAP, MAX_UNPAIRED_WIDTH, MIN_GAPPED_GRADIENT_TARGETS, MIN_NARROW_WEIGHTS,
+    MIN_ONE_LINE_SOURCES, MIN_UNPAIRED_CELLS, MIN_UNPAIRED_GRADIENT_TARGETS, MIN_UNPAIRED_SOURCES,
+    MIN_UNPAIRED_TARGETS, PAIR_COPY_COST, PAIR_PRODUCT_COST, PAIR_SUM_COST, PAIR_WEIGHT_COST,
 };
 
 /// The plan of a call, if there is one: strides of 1, 2 and 4 (2 with minimal filtering), and small kernels.
@@ -59,16 +57,11 @@ pub(crate) fn pays<T: Element>(arch: Arch, plan: &Plan) -> bool {
         return if plan.copies() > planes {
             false // Taps overlap, so there is a copy for each shift.
         } else if is_forward {
-            let is_narrow = width.target.step > 1 && width.all_cells() <= MAX_UNPAIRED_WIDTH;
-            let least = if is_narrow {
-                MIN_NARROW_WEIGHTS
-            } else {
-                MIN_UNPAIRED_WEIGHTS
-            };
-            cells >= MIN_UNPAIRED_CELLS
-                && weights >= least
-                && targets >= MIN_UNPAIRED_TARGETS
-                && !writes_long_lines::<T>(plan)
+            let is_narrow =
+                width.all_cells() <= MAX_UNPAIRED_WIDTH && weights >= MIN_NARROW_WEIGHTS;
+            let has_many = sources >= MIN_UNPAIRED_SOURCES && targets >= MIN_UNPAIRED_TARGETS;
+            let is_one_line = height.all_cells() == 1 && sources >= MIN_ONE_LINE_SOURCES;
+            cells >= MIN_UNPAIRED_CELLS && (is_narrow || has_many || is_one_line)
         } else if plan.copies() == planes {
             // With less than a panel, the weights are read once.
             cells >= panel && (targets >= MIN_UNPAIRED_GRADIENT_TARGETS || is_small)
@@ -86,17 +79,4 @@ pub(crate) fn pays<T: Element>(arch: Arch, plan: &Plan) -> bool {
     let places = |axis: &Axis| axis.input + usize::from(axis.input > 1);
     let of_a_place = problem.products() / problem.groups / problem.input_plane();
     costs < of_a_place * problem.axes.iter().map(places).product::<usize>()
-}
-
-/// Whether memory decides a forward pass: a large output of long lines, with few products for each of its values. A
-/// pass writes its lines one after the other, panels write pieces of many.
-fn writes_long_lines<T>(plan: &Plan) -> bool {
-    let [height, width] = &plan.axes;
-    let maps = plan.problem.batch * plan.problem.c_out;
-    let bytes = maps * plan.target_plane() * size_of::<T>();
-    bytes >= MIN_LARGE_OUTPUT_BYTES
-        && height.all_cells() > 1
-        && width.all_cells() >= MIN_LARGE_OUTPUT_WIDTH
-        && (plan.target.count < MIN_LARGE_OUTPUT_TARGETS
-            || plan.source.count < MIN_LARGE_OUTPUT_SOURCES)
 }
