@@ -75,6 +75,11 @@ impl<'a, T: Element> Fresh<'a, T> {
         self.values.len()
     }
 
+    /// Where a value will be written.
+    pub(crate) fn place(&self, index: usize) -> *const T {
+        self.values.as_ptr().cast::<T>().wrapping_add(index)
+    }
+
     /// The values themselves.
     ///
     /// # Safety

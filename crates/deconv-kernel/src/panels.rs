@@ -41,7 +41,7 @@ use crate::element::Element;
 use crate::output::{Fresh, Places};
 use crate::plan::Plan;
 use crate::threads::Threads;
-use crate::tile::{Registers, SideBySide, Step, Steps, Tile, VECTORS};
+use crate::tile::{Registers, SideBySide, Step, Steps, Storing, Tile, VECTORS};
 use crate::tuning::{
     MAX_PANEL_UNIT_BYTES, MAX_TILE_STEPS, PAIR_TILE_STEPS, PANEL_COPY_BLOCKS, UNITS_PER_THREAD,
 };
@@ -434,7 +434,13 @@ impl<T: Element> Panels<'_, T> {
                 };
                 if let Some((_, starts)) = in_source {
                     let copies = &mut copies[first * self.panel..];
-                    tile(self.source).run_and_copy(simd, starts, sums, self.panel, copies);
+                    tile(self.source).run_beside(
+                        simd,
+                        starts,
+                        sums,
+                        self.panel,
+                        Storing::to(copies),
+                    );
                 } else {
                     let copies = &copies[operands.copies..];
                     tile(copies).run(simd, &in_copies, sums, self.panel);

@@ -185,6 +185,86 @@ impl<'a, T> Tile<'a, T, &[usize]> {
     }
 }
 
+/// What a tile does beside its products. A step multiplies 24 vectors, and has time for a few loads and stores more.
+pub(crate) trait Beside<T: Element> {
+    /// Before so many steps of so many values each.
+    ///
+    /// # Panics
+    ///
+    /// If there is no place for what the steps will store.
+    fn begin(&mut self, steps: usize, values: usize);
+
+    /// Once in each step, which has loaded these vectors from there. [`Self::begin`] has been called, and there are
+    /// no more steps.
+    fn step<S: Simd, const V: usize>(&mut self, vectors: [T::Vector<S>; V], from: [*const T; V]);
+}
+
+/// Does nothing.
+pub(crate) struct Nothing;
+
+impl<T: Element> Beside<T> for Nothing {
+    #[inline(always)]
+    fn begin(&mut self, _: usize, _: usize) {}
+
+    #[inline(always)]
+    fn step<S: Simd, const V: usize>(&mut self, _: [T::Vector<S>; V], _: [*const T; V]) {}
+}
+
+/// Stores the source's vectors, `[step][vector]`, and asks for those that follow them, which a next tile may read.
+pub(crate) struct Storing<'a, T> {
+    to: *mut T,
+    length: usize,
+    values: PhantomData<&'a mut [T]>,
+}
+
+impl<'a, T> Storing<'a, T> {
+    pub(crate) fn to(values: &'a mut [T]) -> Self {
+        Self {
+            to: values.as_mut_ptr(),
+            length: values.len(),
+            values: PhantomData,
+        }
+    }
+}
+
+impl<T: Element> Beside<T> for Storing<'_, T> {
+    #[inline(always)]
+    fn begin(&mut self, steps: usize, values: usize) {
+        assert!(steps * values <= self.length);
+    }
+
+    #[inline(always)]
+    fn step<S: Simd, const V: usize>(&mut self, vectors: [T::Vector<S>; V], from: [*const T; V]) {
+        // By index: of arrays that are iterators, the compiler keeps the vectors in memory.
+        for v in 0..V {
+            prefetch(from[v].wrapping_add(V * T::lanes::<S>()));
+            let to = self.to.wrapping_add(v * T::lanes::<S>());
+            // SAFETY: there is place for each step's vectors, by the assertion in `begin`.
+            unsafe { to.cast::<T::Vector<S>>().write_unaligned(vectors[v]) };
+        }
+        self.to = self.to.wrapping_add(V * T::lanes::<S>());
+    }
+}
+
+/// Asks for a place in memory in each step: where results will be written, which then need not be waited for. Many
+/// at once would keep the tile's own operands waiting.
+pub(crate) struct Fetching<T> {
+    pub(crate) place: *const T,
+    /// Values from a place to the next.
+    pub(crate) distance: usize,
+}
+
+impl<T: Element> Beside<T> for Fetching<T> {
+    #[inline(always)]
+    fn begin(&mut self, _: usize, _: usize) {}
+
+    #[inline(always)]
+    fn step<S: Simd, const V: usize>(&mut self, _: [T::Vector<S>; V], _: [*const T; V]) {
+        prefetch(self.place);
+        self.place = self.place.wrapping_add(self.distance);
+    }
+}
+
 impl<T: Element, R: Rows> Tile<'_, T, R> {
     /// Takes the steps for all rows and as many vectors as there are `starts`; row `r`'s sums are
     /// at `r * stride` of `sums`.
@@ -196,104 +276,90 @@ impl<T: Element, R: Rows> Tile<'_, T, R> {
     #[inline(always)]
     pub(crate) fn run<S: Simd>(&self, simd: S, starts: &[usize], sums: &mut [T], stride: usize) {
         match *starts {
-            [a, b] => self.with_starts::<S, 2, false>(simd, [a, b], sums, stride, &mut []),
-            [a] => self.with_starts::<S, 1, false>(simd, [a], sums, stride, &mut []),
+            [a, b] => self.run_beside(simd, [a, b], sums, stride, Nothing),
+            [a] => self.run_beside(simd, [a], sums, stride, Nothing),
             _ => panic!("a tile of {} vectors", starts.len()),
         }
     }
 
-    /// The same for [`VECTORS`] vectors. They are also stored in `copies`, `[step][vector]`, which takes little time
-    /// beside the products.
+    /// The same, and does something beside the products.
     #[inline(always)]
-    pub(crate) fn run_and_copy<S: Simd>(
-        &self,
-        simd: S,
-        starts: [usize; VECTORS],
-        sums: &mut [T],
-        stride: usize,
-        copies: &mut [T],
-    ) {
-        self.with_starts::<S, VECTORS, true>(simd, starts, sums, stride, copies);
-    }
-
-    #[inline(always)]
-    fn with_starts<S: Simd, const V: usize, const COPY: bool>(
+    pub(crate) fn run_beside<S: Simd, const V: usize>(
         &self,
         simd: S,
         starts: [usize; V],
         sums: &mut [T],
         stride: usize,
-        copies: &mut [T],
+        beside: impl Beside<T>,
     ) {
         match self.rows.count() {
-            1 => self.take::<S, 1, V, COPY>(simd, starts, sums, stride, copies),
-            2 => self.take::<S, 2, V, COPY>(simd, starts, sums, stride, copies),
-            3 => self.take::<S, 3, V, COPY>(simd, starts, sums, stride, copies),
-            4 => self.take::<S, 4, V, COPY>(simd, starts, sums, stride, copies),
-            5 => self.take::<S, 5, V, COPY>(simd, starts, sums, stride, copies),
-            6 => self.take::<S, 6, V, COPY>(simd, starts, sums, stride, copies),
+            1 => self.take::<S, 1, V>(simd, starts, sums, stride, beside),
+            2 => self.take::<S, 2, V>(simd, starts, sums, stride, beside),
+            3 => self.take::<S, 3, V>(simd, starts, sums, stride, beside),
+            4 => self.take::<S, 4, V>(simd, starts, sums, stride, beside),
+            5 => self.take::<S, 5, V>(simd, starts, sums, stride, beside),
+            6 => self.take::<S, 6, V>(simd, starts, sums, stride, beside),
             rows => {
                 // Known to the compiler, so tiles that do not fit are not compiled.
                 if const { self::rows::<S>() < 12 } {
                     panic!("a tile of {rows} rows");
                 }
-                self.with_many_rows::<S, V, COPY>(simd, starts, sums, stride, copies);
+                self.with_many_rows::<S, V>(simd, starts, sums, stride, beside);
             }
         }
     }
 
     #[inline(always)]
-    fn with_many_rows<S: Simd, const V: usize, const COPY: bool>(
+    fn with_many_rows<S: Simd, const V: usize>(
         &self,
         simd: S,
         starts: [usize; V],
         sums: &mut [T],
         stride: usize,
-        copies: &mut [T],
+        beside: impl Beside<T>,
     ) {
         match self.rows.count() {
-            7 => self.take::<S, 7, V, COPY>(simd, starts, sums, stride, copies),
-            8 => self.take::<S, 8, V, COPY>(simd, starts, sums, stride, copies),
-            9 => self.take::<S, 9, V, COPY>(simd, starts, sums, stride, copies),
-            10 => self.take::<S, 10, V, COPY>(simd, starts, sums, stride, copies),
-            11 => self.take::<S, 11, V, COPY>(simd, starts, sums, stride, copies),
-            12 => self.take::<S, 12, V, COPY>(simd, starts, sums, stride, copies),
+            7 => self.take::<S, 7, V>(simd, starts, sums, stride, beside),
+            8 => self.take::<S, 8, V>(simd, starts, sums, stride, beside),
+            9 => self.take::<S, 9, V>(simd, starts, sums, stride, beside),
+            10 => self.take::<S, 10, V>(simd, starts, sums, stride, beside),
+            11 => self.take::<S, 11, V>(simd, starts, sums, stride, beside),
+            12 => self.take::<S, 12, V>(simd, starts, sums, stride, beside),
             rows => panic!("a tile of {rows} rows"),
         }
     }
 
     #[inline(always)]
-    fn take<S: Simd, const N: usize, const V: usize, const COPY: bool>(
+    fn take<S: Simd, const N: usize, const V: usize>(
         &self,
         simd: S,
         starts: [usize; V],
         sums: &mut [T],
         stride: usize,
-        copies: &mut [T],
+        beside: impl Beside<T>,
     ) {
-        simd.vectorize(Take::<T, R, N, V, COPY> {
+        simd.vectorize(Take::<T, R, _, N, V> {
             tile: self,
             starts,
             sums,
             stride,
-            copies,
+            beside,
         });
     }
 }
 
 /// A tile of `N` rows and `V` vectors. With [`Simd::vectorize`] it is a function, compiled once for all callers;
 /// among a caller's own code, the compiler kept sums in memory.
-struct Take<'a, T, R, const N: usize, const V: usize, const COPY: bool> {
+struct Take<'a, T, R, B, const N: usize, const V: usize> {
     tile: &'a Tile<'a, T, R>,
     starts: [usize; V],
     sums: &'a mut [T],
     stride: usize,
-    /// Where the vectors are copied to, with `COPY`.
-    copies: &'a mut [T],
+    beside: B,
 }
 
-impl<T: Element, R: Rows, const N: usize, const V: usize, const COPY: bool> WithSimd
-    for Take<'_, T, R, N, V, COPY>
+impl<T: Element, R: Rows, B: Beside<T>, const N: usize, const V: usize> WithSimd
+    for Take<'_, T, R, B, N, V>
 {
     type Output = ();
 
@@ -304,7 +370,7 @@ impl<T: Element, R: Rows, const N: usize, const V: usize, const COPY: bool> With
             starts,
             sums,
             stride,
-            copies,
+            mut beside,
         } = self;
         let lanes = T::lanes::<S>();
         let Step { source, weight } = tile.steps.most(tile.range.end - 1);
@@ -315,28 +381,16 @@ impl<T: Element, R: Rows, const N: usize, const V: usize, const COPY: bool> With
         let last = tile.rows.largest::<N>();
         assert!(last + weight < tile.weights.len());
         assert!((N - 1) * stride + V * lanes <= sums.len());
-        assert!(!COPY || tile.range.len() * V * lanes <= copies.len());
+        beside.begin(tile.range.len(), V * lanes);
 
         let mut all = [[T::splat(simd, T::default()); V]; N];
         let (from, weights) = (tile.source.as_ptr(), tile.weights.as_ptr());
-        let mut copy = copies.as_mut_ptr();
         for step in tile.steps.list(tile.range.clone()) {
-            let mut vectors = [T::splat(simd, T::default()); V];
-            for (vector, start) in vectors.iter_mut().zip(starts) {
-                // SAFETY: `step.source <= source`: `lanes` numbers from there on are in the slice,
-                // by the first assertion.
-                *vector = unsafe {
-                    let at = from.add(start + step.source);
-                    at.cast::<T::Vector<S>>().read_unaligned()
-                };
-                if COPY {
-                    // Where the next tile may begin.
-                    prefetch(from.wrapping_add(start + step.source + V * lanes));
-                    // SAFETY: there is space for each step's vectors, by the fourth assertion.
-                    unsafe { copy.cast::<T::Vector<S>>().write_unaligned(*vector) };
-                    copy = copy.wrapping_add(lanes);
-                }
-            }
+            let places = starts.map(|start| from.wrapping_add(start + step.source));
+            // SAFETY: `step.source <= source`: `lanes` numbers from there on are in the slice, by the first
+            // assertion.
+            let vectors = places.map(|at| unsafe { at.cast::<T::Vector<S>>().read_unaligned() });
+            beside.step::<S, V>(vectors, places);
             for (row, offset) in all.iter_mut().zip(rows) {
                 // SAFETY: `offset <= last` and `step.weight <= weight`: in the slice, by the second assertion.
                 let weight = unsafe { *weights.add(offset + step.weight) };
