@@ -66,18 +66,22 @@ pub(crate) const PAIR_SUM_COST: usize = 2;
 /// See [`PAIR_COPY_COST`].
 pub(crate) const PAIR_WEIGHT_COST: usize = 35;
 
-/// Where no products are saved, a forward pass takes panels for so many input channels of a group and
-/// [`MIN_UNPAIRED_TARGETS`]; on narrow maps and on single lines, for fewer. Elsewhere a [pass](crate::pass) is
-/// faster: it writes whole lines. On 466 random layers (k up to the stride, strides 1, 2 and 4, Zen 5, 2 threads), in
-/// the mean over that of the faster way: time with this rule 1.02, always in panels 1.10, always in a pass 1.06.
+/// Where no products are saved, a forward pass takes panels for so many input channels of a group,
+/// [`MIN_UNPAIRED_TARGETS`] and lines of up to [`MAX_UNPAIRED_WIDTH`] cells; on narrow maps and on single lines, for
+/// fewer channels. Elsewhere a [pass](crate::pass) is faster: it writes whole lines. On 466 random layers (k up to
+/// the stride, strides 1, 2 and 4, Zen 5, 2 threads), in the mean over the time of the faster way: with this rule
+/// 1.023, always in panels 1.11, always in a pass 1.05.
 pub(crate) const MIN_UNPAIRED_SOURCES: usize = 64;
 
 /// See [`MIN_UNPAIRED_SOURCES`].
-pub(crate) const MIN_UNPAIRED_TARGETS: usize = 48;
+pub(crate) const MIN_UNPAIRED_TARGETS: usize = 32;
+
+/// See [`MIN_UNPAIRED_SOURCES`].
+pub(crate) const MAX_UNPAIRED_WIDTH: usize = 48;
 
 /// Cells of a line up to which a pass computes and writes vectors that are partly idle. See
 /// [`MIN_UNPAIRED_SOURCES`].
-pub(crate) const MAX_UNPAIRED_WIDTH: usize = 20;
+pub(crate) const MAX_NARROW_WIDTH: usize = 20;
 
 /// Weights of a group from which narrow maps take panels. See [`MIN_UNPAIRED_SOURCES`].
 pub(crate) const MIN_NARROW_WEIGHTS: usize = 1 << 11;

@@ -9,10 +9,11 @@ use crate::plan::{AxisPlan, Choices, Plan};
 use crate::problem::{Axis, Problem};
 use crate::tile::{Registers, VECTORS};
 use crate::tuning::{
-    MAX_PANEL_BYTES, MAX_PANEL_KERNEL, MAX_PANEL_READS, MAX_PANEL_STEP, MAX_PANEL_WEIGHTS_BYTES,
-    MAX_UNPAIRED_SMALL_MAP, MAX_UNPAIRED_WIDTH, MIN_GAPPED_GRADIENT_TARGETS, MIN_NARROW_WEIGHTS,
-    MIN_ONE_LINE_SOURCES, MIN_UNPAIRED_CELLS, MIN_UNPAIRED_GRADIENT_TARGETS, MIN_UNPAIRED_SOURCES,
-    MIN_UNPAIRED_TARGETS, PAIR_COPY_COST, PAIR_PRODUCT_COST, PAIR_SUM_COST, PAIR_WEIGHT_COST,
+    MAX_NARROW_WIDTH, MAX_PANEL_BYTES, MAX_PANEL_KERNEL, MAX_PANEL_READS, MAX_PANEL_STEP,
+    MAX_PANEL_WEIGHTS_BYTES, MAX_UNPAIRED_SMALL_MAP, MAX_UNPAIRED_WIDTH,
+    MIN_GAPPED_GRADIENT_TARGETS, MIN_NARROW_WEIGHTS, MIN_ONE_LINE_SOURCES, MIN_UNPAIRED_CELLS,
+    MIN_UNPAIRED_GRADIENT_TARGETS, MIN_UNPAIRED_SOURCES, MIN_UNPAIRED_TARGETS, PAIR_COPY_COST,
+    PAIR_PRODUCT_COST, PAIR_SUM_COST, PAIR_WEIGHT_COST,
 };
 
 /// The plan of a call, if there is one: strides of 1, 2 and 4 (2 with minimal filtering), and small kernels.
@@ -57,9 +58,10 @@ pub(crate) fn pays<T: Element>(arch: Arch, plan: &Plan) -> bool {
         return if plan.copies() > planes {
             false // Taps overlap, so there is a copy for each shift.
         } else if is_forward {
-            let is_narrow =
-                width.all_cells() <= MAX_UNPAIRED_WIDTH && weights >= MIN_NARROW_WEIGHTS;
-            let has_many = sources >= MIN_UNPAIRED_SOURCES && targets >= MIN_UNPAIRED_TARGETS;
+            let is_narrow = width.all_cells() <= MAX_NARROW_WIDTH && weights >= MIN_NARROW_WEIGHTS;
+            let has_many = sources >= MIN_UNPAIRED_SOURCES
+                && targets >= MIN_UNPAIRED_TARGETS
+                && width.all_cells() <= MAX_UNPAIRED_WIDTH;
             let is_one_line = height.all_cells() == 1 && sources >= MIN_ONE_LINE_SOURCES;
             cells >= MIN_UNPAIRED_CELLS && (is_narrow || has_many || is_one_line)
         } else if plan.copies() == planes {
