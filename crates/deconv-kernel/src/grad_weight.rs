@@ -18,6 +18,7 @@ use core::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
+use crate::ahead::Ahead;
 use crate::buffer::Buffer;
 use crate::class::Class;
 use crate::copies::{BandCopy, SmallCopy};
@@ -27,11 +28,11 @@ use crate::long_sum::LongSum;
 use crate::plan::{Choices, Plan};
 use crate::problem::Problem;
 use crate::threads::Threads;
-use crate::tile::{Registers, Step, Steps, Tile, VECTORS};
+use crate::tile::{Fetching, Registers, Step, Steps, Tile, VECTORS};
 use crate::transpose::{reorder, transpose};
 use crate::tuning::{
-    L2_SHARE_BYTES, MAX_L2_SHARES, MAX_SMALL_COPIES, MAX_TILE_STEPS, MIN_TILE_STEPS,
-    UNITS_PER_THREAD,
+    L2_SHARE_BYTES, MAX_L2_SHARES, MAX_SMALL_COPIES, MAX_TILE_STEPS, MIN_FETCHED_BYTES,
+    MIN_TILE_STEPS, UNITS_PER_THREAD,
 };
 
 /// The operands, and how they are cut.
@@ -258,13 +259,18 @@ impl<T: Element> WithSimd for Job<'_, '_, T> {
         let mut copies = Buffer::new(channels.unwrap_or(0) * cut.channel_stride);
         let bands = operands.bands();
         let mut sums = LongSum::new(sums, bands.len());
-        for band in bands {
-            for sweep in &sweeps {
+        for (i, band) in bands.iter().enumerate() {
+            for (j, sweep) in sweeps.iter().enumerate() {
                 // The copies of a long line serve all its bands.
                 if band.positions.start == 0 || sweeps.len() > 1 {
-                    operands.copy(group, &band, sweep, &mut copies);
+                    operands.copy(group, band, sweep, &mut copies);
                 }
-                operands.multiply(simd, group, &band, sweep, &copies, &mut sums);
+                let next = match sweeps.get(j + 1) {
+                    Some(sweep) => Some((band, sweep)),
+                    None => bands.get(i + 1).map(|band| (band, &sweeps[0])),
+                };
+                let ahead = operands.ahead(group, next, sweep);
+                operands.multiply(simd, group, band, sweep, &copies, ahead, &mut sums);
             }
             sums.end_band(band.last);
         }
@@ -361,6 +367,30 @@ impl<T: Element> Operands<'_, T> {
         }
     }
 
+    /// What is copied next of the output's gradient, if that is large.
+    fn ahead(&self, group: usize, next: Option<(&Band, &Sweep)>, sweep: &Sweep) -> Ahead<T> {
+        let Some((band, next)) = next else {
+            return Ahead::nothing();
+        };
+        if size_of_val(self.grad_output) < MIN_FETCHED_BYTES {
+            return Ahead::nothing();
+        }
+        let problem = &self.plan.problem;
+        let height = &problem.axes[0];
+        let (plane, width) = (problem.output_plane(), problem.axes[1].output);
+        let row = |row: usize| (row * height.stride).min(height.output) * width;
+        let (begin, end) = (row(band.row), row(band.row + band.rows));
+        let runs = (band.map..band.map + band.maps).flat_map(|map| {
+            let first = (map * problem.groups + group) * problem.group_c_out();
+            next.channels.clone().map(move |channel| {
+                let at = (first + channel) * plane + begin;
+                (self.grad_output[at..].as_ptr(), end - begin)
+            })
+        });
+        let tiles = self.cut.blocks * sweep.offsets.len().div_ceil(self.cut.rows);
+        Ahead::new(runs, tiles)
+    }
+
     /// Adds a band's products to the sums of a sweep's rows, or stores them.
     #[inline(always)]
     fn multiply<S: Simd>(
@@ -370,6 +400,7 @@ impl<T: Element> Operands<'_, T> {
         band: &Band,
         sweep: &Sweep,
         copies: &[T],
+        mut ahead: Ahead<T>,
         sums: &mut LongSum<T>,
     ) {
         let (problem, cut) = (&self.plan.problem, &self.cut);
@@ -395,7 +426,12 @@ impl<T: Element> Operands<'_, T> {
                     begin,
                 };
                 let sums = &mut sums[block * cut.block..];
-                tile.run(simd, starts, sums, cut.padded_channels());
+                if let [a, b] = *starts {
+                    let places = Fetching(ahead.next(tile.range.len()));
+                    tile.run_beside(simd, [a, b], sums, cut.padded_channels(), places);
+                } else {
+                    tile.run(simd, starts, sums, cut.padded_channels());
+                }
             }
         }
     }

@@ -174,6 +174,7 @@
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn, missing_docs)]
 #![deny(clippy::undocumented_unsafe_blocks)]
 
+mod ahead;
 mod buffer;
 mod class;
 mod copies;

@@ -25,8 +25,8 @@ use crate::problem::{Axis, Problem};
 use crate::threads::Threads;
 use crate::tile::{Registers, Step, Steps, Tile, VECTORS};
 use crate::tuning::{
-    CACHE_LINE_BYTES, FETCH_STEPS, MAX_SCATTERED_POSITIONS, MAX_TILE_STEPS, MIN_FETCHED_BYTES,
-    UNITS_PER_THREAD,
+    CACHE_LINE_BYTES, FETCH_STEPS, MAX_SCATTERED_POSITIONS, MAX_TILE_STEPS,
+    MIN_FETCHED_WEIGHTS_BYTES, UNITS_PER_THREAD,
 };
 use crate::vectors::prefetch;
 
@@ -112,7 +112,7 @@ pub(crate) fn forward<T: Element>(
     });
     let (channel, reach) = (problem.group_c_in() * taps, VECTORS * registers.lanes);
     let fetches_weights = lanes == Lanes::Taps
-        && size_of_val(weight) >= MIN_FETCHED_BYTES
+        && size_of_val(weight) >= MIN_FETCHED_WEIGHTS_BYTES
         && maps * plane > registers.rows;
     let channels = match lanes {
         // Both vectors of a tile. Where memory decides, that took 1.2 times as long.

@@ -246,22 +246,18 @@ impl<T: Element> Beside<T> for Storing<'_, T> {
     }
 }
 
-/// Asks for a place in memory in each step: where results will be written, which then need not be waited for. Many
-/// at once would keep the tile's own operands waiting.
-pub(crate) struct Fetching<T> {
-    pub(crate) place: *const T,
-    /// Values from a place to the next.
-    pub(crate) distance: usize,
-}
+/// Asks for a place in memory in each step. Many at once would keep the tile's own operands waiting.
+pub(crate) struct Fetching<I>(pub(crate) I);
 
-impl<T: Element> Beside<T> for Fetching<T> {
+impl<T: Element, I: Iterator<Item = *const T>> Beside<T> for Fetching<I> {
     #[inline(always)]
     fn begin(&mut self, _: usize, _: usize) {}
 
     #[inline(always)]
     fn step<S: Simd, const V: usize>(&mut self, _: [T::Vector<S>; V], _: [*const T; V]) {
-        prefetch(self.place);
-        self.place = self.place.wrapping_add(self.distance);
+        if let Some(place) = self.0.next() {
+            prefetch(place);
+        }
     }
 }
 

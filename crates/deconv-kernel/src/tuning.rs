@@ -211,7 +211,7 @@ pub(crate) const MAX_IN_PANELS_PLANE_BYTES: usize = 48 << 10;
 /// bytes, more than a second-level cache. Time without over time with, on 60 random layers with outputs of 2 MiB and
 /// more and up to 48 input channels (Zen 5, 2 threads): 0.86 to 1.3, geometric mean 1.07; their gradients of the input
 /// 1.02; `unet_last` 1.2.
-pub(crate) const MIN_FETCHED_RESULT_BYTES: usize = 2 << 20;
+pub(crate) const MIN_FETCHED_BYTES: usize = 2 << 20;
 
 /// Rows of a tile that asks for later results: with one, it would do so for every two multiply-adds.
 pub(crate) const MIN_FETCHING_ROWS: usize = 4;
@@ -290,7 +290,7 @@ pub(crate) const MAX_MANY_SOURCES_PLANE: usize = 256;
 /// Weights of so many bytes and more, which scattering reads from memory, are fetched while those before them are
 /// multiplied: 16.8 to 33.6 MB of k 4 and k 5 took 1.1 to 1.6 times less time (Zen 5, a third-level cache of 32
 /// MiB), 8.4 MB and less 1.0 to 1.2 times more.
-pub(crate) const MIN_FETCHED_BYTES: usize = 16 << 20;
+pub(crate) const MIN_FETCHED_WEIGHTS_BYTES: usize = 16 << 20;
 
 /// In parts of so many steps: about 16 lines of the cache, for which a processor waits at once. With 32 and 128
 /// steps they gained 0.9 to 1.0 times as much.

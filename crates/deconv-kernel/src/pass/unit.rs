@@ -3,14 +3,13 @@
 use pulp::{Simd, WithSimd};
 
 use super::{Chunk, ClassSums, Pass, Place, Scratch, Unit};
+use crate::ahead::Ahead;
 use crate::buffer::Buffer;
 use crate::copies::BandCopy;
 use crate::element::Element;
 use crate::output::Fresh;
 use crate::tile::{Fetching, SideBySide, Storing, Tile, VECTORS};
-use crate::tuning::{
-    CACHE_LINE_BYTES, MAX_TILE_STEPS, MIN_FETCHED_RESULT_BYTES, MIN_FETCHING_ROWS,
-};
+use crate::tuning::{MAX_TILE_STEPS, MIN_FETCHED_BYTES, MIN_FETCHING_ROWS};
 
 /// The computation of a unit, with the machine's vector instructions.
 pub(super) struct Compute<'a, 't, T: Element> {
@@ -72,35 +71,6 @@ struct Block<'a> {
     /// Where the weights of each target channel begin.
     weights: &'a [usize],
     class: usize,
-}
-
-/// The places of a unit's results that no tile has asked for yet.
-struct Results<'a, 't, T> {
-    lines: &'a [Fresh<'t, T>],
-    /// The first of them in the first lines.
-    at: usize,
-    /// Values that a tile asks for.
-    of_a_tile: usize,
-}
-
-impl<T: Element> Results<'_, '_, T> {
-    /// What the next tile asks for, if there is something left, and a step for each cache line. With fewer
-    /// products, results are written faster than they can be asked for: layers of 8 input channels took up to 1.25
-    /// times as long.
-    #[inline(always)]
-    fn next(&mut self, steps: usize) -> Option<Fetching<T>> {
-        let [lines, rest @ ..] = self.lines else {
-            return None;
-        };
-        let place = lines.place(self.at);
-        self.at += self.of_a_tile;
-        if self.at >= lines.len() {
-            (self.lines, self.at) = (rest, 0);
-        }
-        let distance = self.of_a_tile.div_ceil(steps);
-        let has_steps = distance * size_of::<T>() <= CACHE_LINE_BYTES;
-        has_steps.then_some(Fetching { place, distance })
-    }
 }
 
 impl<T: Element> Pass<'_, T> {
@@ -166,28 +136,22 @@ impl<T: Element> Pass<'_, T> {
         }
     }
 
-    /// The places of a unit's results, dealt out to its tiles.
+    /// The memory of a unit's results, for its tiles to ask for, if all results are large.
     #[inline(always)]
-    fn results<'a, 't>(&self, lines: &'a [Fresh<'t, T>], sums: &[ClassSums]) -> Results<'a, 't, T> {
-        let all = self.plan.problem.batch * self.plan.problem.groups * self.plan.target.count;
-        let bytes = all * self.plan.target_plane() * size_of::<T>();
-        let lines = if bytes < MIN_FETCHED_RESULT_BYTES {
-            &[]
-        } else {
-            lines
-        };
+    fn results(&self, lines: &[Fresh<T>], sums: &[ClassSums]) -> Ahead<T> {
+        let maps = self.plan.problem.batch * self.plan.problem.groups;
+        let all = maps * self.plan.target.count * self.plan.target_plane();
+        if all * size_of::<T>() < MIN_FETCHED_BYTES {
+            return Ahead::nothing();
+        }
         let lanes = self.cut.registers.lanes;
         let tiles = self.classes.iter().zip(sums).map(|(packed, sums)| {
             let rows = packed.class.phases.len() * lines.len();
             (sums.row_stride / lanes).div_ceil(VECTORS) * rows.div_ceil(packed.rows)
         });
         let tiles = tiles.sum::<usize>() * self.chunks().count();
-        let values: usize = lines.iter().map(Fresh::len).sum();
-        Results {
-            lines,
-            at: 0,
-            of_a_tile: values.div_ceil(tiles.max(1)),
-        }
+        let runs = lines.iter().map(|lines| (lines.place(0), lines.len()));
+        Ahead::new(runs, tiles)
     }
 
     /// Where a unit's first row of a chunk's first channel is in the source.
@@ -206,7 +170,7 @@ impl<T: Element> Pass<'_, T> {
         block: &Block,
         chunk: &Chunk,
         sums: ClassSums,
-        results: &mut Results<T>,
+        results: &mut Ahead<T>,
         scratch: &mut Scratch<T>,
     ) {
         let (place, targets) = (block.place, block.weights.len());
@@ -280,8 +244,8 @@ impl<T: Element> Pass<'_, T> {
                     let tile = packed_tile(source, &packed.steps);
                     if let [a, b] = *starts
                         && count >= MIN_FETCHING_ROWS
-                        && let Some(places) = results.next(tile.range.len())
                     {
+                        let places = Fetching(results.next(tile.range.len()));
                         tile.run_beside(simd, [a, b], to, sums.row_stride, places);
                     } else {
                         tile.run(simd, starts, to, sums.row_stride);
