@@ -63,7 +63,8 @@
 //! 1. **Copies with zeros around them.** A band of rows of the source is copied, plane by plane, to
 //!    lines that end in zeros. There, every tap is a constant offset and no border needs a branch
 //!    (`copies.rs`). `0 * inf` would be NaN, so if a weight is infinite or NaN the plain loops are
-//!    used: one pass over the weight finds out.
+//!    used: one pass over the weight finds out. Where the copy would be the map itself, the first tile that reads the
+//!    map writes it, beside its products.
 //! 2. **A tile of registers.** 12 rows (target channels and phases) by 2 vectors (cells) of sums stay
 //!    in registers, 6 rows where there are 16 registers. A step, one source channel and tap, loads
 //!    2 vectors and multiplies them by 12 weights (`tile.rs`). Steps are a list of offsets, so the
@@ -73,7 +74,8 @@
 //!    as many source channels at a time as fit in the second-level cache, and of a large kernel's
 //!    thousands of copies some at a time (`cut.rs`).
 //! 4. **One write.** Sums of all phases are interleaved, and the bias is added, when the target is
-//!    written, once and without clearing it first (`output.rs`).
+//!    written, once and without clearing it first (`output.rs`). While tiles multiply, they ask for the
+//!    memory that is written or copied next, so that nothing waits for it (`ahead.rs`).
 //! 5. **The weight's gradient turns the tile.** Its steps are positions. Lanes are input channels, and
 //!    rows are pairs of output channel and tap (`grad_weight.rs`); with one input channel, on all
 //!    but small maps, it uses scalar products along lines instead (`scalar_products.rs`).
@@ -81,8 +83,8 @@
 //!    output: a row of the kernel (`wide_stride.rs`).
 //! 7. **Panels.** Where the channels are many, two vectors of cells, from any rows and maps, are multiplied as
 //!    two matrices for each class of taps, and written from there (`panels.rs`): kernels no larger than their
-//!    stride; and kernels whose taps are neighbours, with fewer products (k 4 at stride 2: 9 in place of 16):
-//!    minimal filtering (`plan/pairs.rs`).
+//!    stride, on lines of up to 48 cells; and kernels whose taps are neighbours, with fewer products (k 4 at stride 2:
+//!    9 in place of 16): minimal filtering (`plan/pairs.rs`).
 //! 8. **Small maps, few outputs.** For up to 200 positions in all, for up to 800 of many channels, and where many
 //!    channels become at most 12, the forward pass computes the products of every tap and position first, without
 //!    a packed weight, and then adds each to its place (`scatter.rs`).
@@ -164,6 +166,7 @@
 //! | `grad_weight.rs`, `transpose.rs` | the gradient of the weight |
 //! | `scalar_products.rs` | the same for groups of one input channel |
 //! | `copies.rs` | copies of maps in which a tap is a constant offset |
+//! | `ahead.rs` | memory that tiles ask for while they multiply |
 //! | `tile.rs`, `element.rs` | the inner loop of all, with the machine's vectors of `f32` or `f64` |
 //! | `vectors.rs` | vectors from and to slices, and two in turns |
 //! | `long_sum.rs` | sums over millions of positions |

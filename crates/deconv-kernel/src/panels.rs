@@ -433,14 +433,8 @@ impl<T: Element> Panels<'_, T> {
                     begin: first == 0,
                 };
                 if let Some((_, starts)) = in_source {
-                    let copies = &mut copies[first * self.panel..];
-                    tile(self.source).run_beside(
-                        simd,
-                        starts,
-                        sums,
-                        self.panel,
-                        Storing::to(copies),
-                    );
+                    let copies = Storing::to(&mut copies[first * self.panel..]);
+                    tile(self.source).run_beside(simd, starts, sums, self.panel, copies);
                 } else {
                     let copies = &copies[operands.copies..];
                     tile(copies).run(simd, &in_copies, sums, self.panel);

@@ -216,13 +216,8 @@ impl<T: Element> Pass<'_, T> {
                         match *from {
                             [a, b] if !packed.in_place && last + lanes <= source.len() => {
                                 let tile = packed_tile(source, &in_source.steps);
-                                tile.run_beside(
-                                    simd,
-                                    [a, b],
-                                    to,
-                                    sums.row_stride,
-                                    Storing::to(copies),
-                                );
+                                let copies = Storing::to(copies);
+                                tile.run_beside(simd, [a, b], to, sums.row_stride, copies);
                                 continue;
                             }
                             _ => copy_panel(source, channel, from, lanes, copies),
