@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use crate::element::Element;
 use crate::plan::{AxisPlan, Copied, Plan};
-use crate::tuning::{CACHE_LINE_BYTES, MAX_SINGLE_COPIES, MIN_FETCHED_LINE_BYTES};
+use crate::tuning::{CACHE_LINE_BYTES, MAX_SINGLE_COPIES, MIN_FETCHED_MAP_BYTES};
 use crate::vectors::prefetch;
 
 /// The copies of a band of one map: `[copy][line][cells + reach]`.
@@ -43,7 +43,7 @@ impl BandCopy<'_> {
                     for (i, to) in lines.take(self.rows + height.reach).enumerate() {
                         let from = self.source_line(map, *row, i);
                         if copy == 0 {
-                            fetch(from, map.len());
+                            fetch(from, map);
                         }
                         spread(from, width.source.step, *column, to);
                     }
@@ -51,7 +51,7 @@ impl BandCopy<'_> {
             } else {
                 for i in 0..self.rows + height.reach {
                     let from = self.source_line(map, *row, i);
-                    fetch(from, map.len());
+                    fetch(from, map);
                     for (column, to) in columns.iter().zip(to.chunks_mut(self.copy_stride)) {
                         let to = &mut to[i * self.line_stride..][..self.line_stride];
                         spread(from, width.source.step, *column, to);
@@ -148,15 +148,15 @@ impl SmallCopy {
     }
 }
 
-/// Asks for what lies so far behind a line: that of the next map, which is copied next.
-/// [`MIN_FETCHED_LINE_BYTES`] has the measurements.
+/// Asks for what lies one map behind a line: the same line of the next map, which is copied next.
+/// [`MIN_FETCHED_MAP_BYTES`] has the measurements.
 #[inline(always)]
-fn fetch<T>(line: &[T], distance: usize) {
-    if size_of_val(line) < MIN_FETCHED_LINE_BYTES {
+fn fetch<T>(line: &[T], map: &[T]) {
+    if size_of_val(map) < MIN_FETCHED_MAP_BYTES {
         return;
     }
     for at in (0..line.len()).step_by(CACHE_LINE_BYTES / size_of::<T>()) {
-        prefetch(line.as_ptr().wrapping_add(at + distance));
+        prefetch(line.as_ptr().wrapping_add(at + map.len()));
     }
 }
 

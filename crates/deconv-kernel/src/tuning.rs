@@ -155,10 +155,10 @@ pub(crate) const PAIR_TILE_STEPS: usize = 64;
 /// copy after the other costs 2 % less of a layer's time.
 pub(crate) const MAX_SINGLE_COPIES: usize = 4;
 
-/// Bytes of a line whose successor in the next map is asked for while it is copied. Gradients of the weight took
-/// 0.99 to 1.16 times less time, most on large maps (Zen 5). On shorter lines, gradients of the input took up to
-/// 1.06 times more.
-pub(crate) const MIN_FETCHED_LINE_BYTES: usize = 256;
+/// Bytes of a map from which a line's successor in the next map is asked for while it is copied (Zen 5): `unet_last`
+/// (256 KiB) takes 1.13 times less time, `dbnet_head` (132 KiB) 1.06, the gradients of its input and weight 1.2;
+/// `super_resolution_x3` (36 KiB) and `rgb_head` (16 KiB) take 1.03 to 1.05 times less time without.
+pub(crate) const MIN_FETCHED_MAP_BYTES: usize = 64 << 10;
 
 /// Small maps are copied value by value, once for each shift: only where there are at most so many
 /// copies. DCGAN's layers (k 4) have up to 16; more were not measured.
