@@ -2,7 +2,12 @@
 //! need not wait until it has come from memory.
 
 use crate::element::Element;
-use crate::tuning::CACHE_LINE_BYTES;
+use crate::tuning::{CACHE_LINE_BYTES, MIN_FETCHED_BYTES};
+
+/// Whether so many values are more than caches hold, so that it pays to ask for them.
+pub(crate) fn is_large<T>(values: usize) -> bool {
+    values * size_of::<T>() > MIN_FETCHED_BYTES
+}
 
 /// Runs of values, which tiles ask for one after the other.
 pub(crate) struct Ahead<T> {

@@ -5,9 +5,10 @@
 
 use core::ops::Range;
 
+use crate::ahead::is_large;
 use crate::element::Element;
 use crate::plan::{AxisPlan, Copied, Plan};
-use crate::tuning::{CACHE_LINE_BYTES, MAX_SINGLE_COPIES, MIN_FETCHED_MAP_BYTES};
+use crate::tuning::{CACHE_LINE_BYTES, MAX_SINGLE_COPIES, MIN_FETCHED_LINE_BYTES};
 use crate::vectors::prefetch;
 
 /// The copies of a band of one map: `[copy][line][cells + reach]`.
@@ -27,6 +28,10 @@ impl BandCopy<'_> {
     #[inline(always)]
     pub(crate) fn write<T: Element>(&self, map: &[T], copies: Range<usize>, to: &mut [T]) {
         let [height, width] = &self.plan.axes;
+        let problem = &self.plan.problem;
+        let maps = problem.batch * problem.groups * self.plan.source.count;
+        let fetches = is_large::<T>(maps * map.len())
+            && width.source.length * size_of::<T>() >= MIN_FETCHED_LINE_BYTES;
         for (r, row) in height.copies.iter().enumerate() {
             let first = r * width.copies.len();
             let begin = copies.start.max(first);
@@ -42,8 +47,8 @@ impl BandCopy<'_> {
                     let lines = to.chunks_exact_mut(self.line_stride);
                     for (i, to) in lines.take(self.rows + height.reach).enumerate() {
                         let from = self.source_line(map, *row, i);
-                        if copy == 0 {
-                            fetch(from, map);
+                        if copy == 0 && fetches {
+                            fetch(from, map.len());
                         }
                         spread(from, width.source.step, *column, to);
                     }
@@ -51,7 +56,9 @@ impl BandCopy<'_> {
             } else {
                 for i in 0..self.rows + height.reach {
                     let from = self.source_line(map, *row, i);
-                    fetch(from, map);
+                    if fetches {
+                        fetch(from, map.len());
+                    }
                     for (column, to) in columns.iter().zip(to.chunks_mut(self.copy_stride)) {
                         let to = &mut to[i * self.line_stride..][..self.line_stride];
                         spread(from, width.source.step, *column, to);
@@ -148,15 +155,11 @@ impl SmallCopy {
     }
 }
 
-/// Asks for what lies one map behind a line: the same line of the next map, which is copied next.
-/// [`MIN_FETCHED_MAP_BYTES`] has the measurements.
+/// Asks for what lies so far behind a line: that of the next map, which is copied next.
 #[inline(always)]
-fn fetch<T>(line: &[T], map: &[T]) {
-    if size_of_val(map) < MIN_FETCHED_MAP_BYTES {
-        return;
-    }
+fn fetch<T>(line: &[T], distance: usize) {
     for at in (0..line.len()).step_by(CACHE_LINE_BYTES / size_of::<T>()) {
-        prefetch(line.as_ptr().wrapping_add(at + map.len()));
+        prefetch(line.as_ptr().wrapping_add(at + distance));
     }
 }
 

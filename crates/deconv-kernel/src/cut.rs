@@ -9,8 +9,8 @@ use crate::threads::Threads;
 use crate::tile::{Registers, VECTORS};
 use crate::tuning::{
     CACHE_LINE_BYTES, COPY_COST, L2_SHARE_BYTES, MAX_IN_PANELS_CHANNELS, MAX_IN_PANELS_PLANE_BYTES,
-    MAX_L2_SHARES, MAX_SMALL_COPIES, MAX_TILE_STEPS, MAX_VECTORS_WITH_ZEROS, MIN_TILE_STEPS,
-    UNITS_PER_THREAD,
+    MAX_L2_SHARES, MAX_SMALL_COPIES, MAX_TILE_STEPS, MAX_VECTORS_WITH_ZEROS,
+    MIN_IN_PANELS_CHANNELS, MIN_TILE_STEPS, UNITS_PER_THREAD,
 };
 
 /// How a pass is cut.
@@ -169,7 +169,10 @@ impl Cut {
         let copy_stride = needs.copy(band);
         let few_streams = sources <= MAX_IN_PANELS_CHANNELS
             || plan.source_plane() * size_of::<T>() <= MAX_IN_PANELS_PLANE_BYTES;
-        let in_panels = maps == 1 && few_streams && plan.copies_nothing_else();
+        let in_panels = maps == 1
+            && sources >= MIN_IN_PANELS_CHANNELS
+            && few_streams
+            && plan.copies_nothing_else();
         Self {
             registers,
             targets,

@@ -18,7 +18,7 @@ use core::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::ahead::Ahead;
+use crate::ahead::{Ahead, is_large};
 use crate::buffer::Buffer;
 use crate::class::Class;
 use crate::copies::{BandCopy, SmallCopy};
@@ -31,8 +31,8 @@ use crate::threads::Threads;
 use crate::tile::{Fetching, Registers, Step, Steps, Tile, VECTORS};
 use crate::transpose::{reorder, transpose};
 use crate::tuning::{
-    L2_SHARE_BYTES, MAX_L2_SHARES, MAX_SMALL_COPIES, MAX_TILE_STEPS, MIN_FETCHED_BYTES,
-    MIN_TILE_STEPS, UNITS_PER_THREAD,
+    L2_SHARE_BYTES, MAX_L2_SHARES, MAX_SMALL_COPIES, MAX_TILE_STEPS, MIN_TILE_STEPS,
+    UNITS_PER_THREAD,
 };
 
 /// The operands, and how they are cut.
@@ -372,7 +372,7 @@ impl<T: Element> Operands<'_, T> {
         let Some((band, next)) = next else {
             return Ahead::nothing();
         };
-        if size_of_val(self.grad_output) < MIN_FETCHED_BYTES {
+        if !is_large::<T>(self.grad_output.len()) {
             return Ahead::nothing();
         }
         let problem = &self.plan.problem;

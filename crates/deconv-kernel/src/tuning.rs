@@ -84,7 +84,7 @@ pub(crate) const MAX_UNPAIRED_WIDTH: usize = 48;
 pub(crate) const MAX_NARROW_WIDTH: usize = 20;
 
 /// Weights of a group from which narrow maps take panels. See [`MIN_UNPAIRED_SOURCES`].
-pub(crate) const MIN_NARROW_WEIGHTS: usize = 1 << 11;
+pub(crate) const MIN_NARROW_WEIGHTS: usize = 1 << 9;
 
 /// Input channels from which maps of one line take panels: a pass cuts maps into bands of lines only. See
 /// [`MIN_UNPAIRED_SOURCES`].
@@ -155,10 +155,10 @@ pub(crate) const PAIR_TILE_STEPS: usize = 64;
 /// copy after the other costs 2 % less of a layer's time.
 pub(crate) const MAX_SINGLE_COPIES: usize = 4;
 
-/// Bytes of a map from which a line's successor in the next map is asked for while it is copied (Zen 5): `unet_last`
-/// (256 KiB) takes 1.13 times less time, `dbnet_head` (132 KiB) 1.06, the gradients of its input and weight 1.2;
-/// `super_resolution_x3` (36 KiB) and `rgb_head` (16 KiB) take 1.03 to 1.05 times less time without.
-pub(crate) const MIN_FETCHED_MAP_BYTES: usize = 64 << 10;
+/// Bytes of a line whose successor in the next map is asked for while it is copied, if all maps are more than
+/// [`MIN_FETCHED_BYTES`] (Zen 5): `unet_last` takes 1.13 times less time, `dbnet_head` 1.06, the gradients of its input
+/// and weight 1.2, that of 384 channels of 92x92, k 1, 1.4; `super_resolution_x3`, with 2 MB, 1.03 times more.
+pub(crate) const MIN_FETCHED_LINE_BYTES: usize = 256;
 
 /// Small maps are copied value by value, once for each shift: only where there are at most so many
 /// copies. DCGAN's layers (k 4) have up to 16; more were not measured.
@@ -203,12 +203,16 @@ pub(crate) const SCALAR_PRODUCT_VALUES: usize = 2048;
 /// the other.
 pub(crate) const MAX_IN_PANELS_CHANNELS: usize = 32;
 
+/// With fewer channels, a tile has fewer steps than this takes: the gradient of 384 channels of 92x92, k 1, took 1.4
+/// times as long.
+pub(crate) const MIN_IN_PANELS_CHANNELS: usize = 4;
+
 /// Or if a channel's map has at most so many bytes: 76 random layers of more channels, with outputs below 4 MiB, 0.75
 /// to 2.1, geometric mean 1.16.
 pub(crate) const MAX_IN_PANELS_PLANE_BYTES: usize = 48 << 10;
 
-/// While a tile multiplies, it asks for the memory of later results, one place in each step, if all results take so many
-/// bytes, more than a second-level cache. Time without over time with, on 60 random layers with outputs of 2 MiB and
+/// While a tile multiplies, it asks for the memory of later results, one place in each step, if all results take more
+/// bytes, which do not fit in second-level caches. Time without over time with, on 60 random layers with outputs of 2 MiB and
 /// more and up to 48 input channels (Zen 5, 2 threads): 0.86 to 1.3, geometric mean 1.07; their gradients of the input
 /// 1.02; `unet_last` 1.2.
 pub(crate) const MIN_FETCHED_BYTES: usize = 2 << 20;

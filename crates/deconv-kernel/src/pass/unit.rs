@@ -3,13 +3,13 @@
 use pulp::{Simd, WithSimd};
 
 use super::{Chunk, ClassSums, Pass, Place, Scratch, Unit};
-use crate::ahead::Ahead;
+use crate::ahead::{Ahead, is_large};
 use crate::buffer::Buffer;
 use crate::copies::BandCopy;
 use crate::element::Element;
 use crate::output::Fresh;
 use crate::tile::{Fetching, SideBySide, Storing, Tile, VECTORS};
-use crate::tuning::{MAX_TILE_STEPS, MIN_FETCHED_BYTES, MIN_FETCHING_ROWS};
+use crate::tuning::{MAX_TILE_STEPS, MIN_FETCHING_ROWS};
 
 /// The computation of a unit, with the machine's vector instructions.
 pub(super) struct Compute<'a, 't, T: Element> {
@@ -140,8 +140,7 @@ impl<T: Element> Pass<'_, T> {
     #[inline(always)]
     fn results(&self, lines: &[Fresh<T>], sums: &[ClassSums]) -> Ahead<T> {
         let maps = self.plan.problem.batch * self.plan.problem.groups;
-        let all = maps * self.plan.target.count * self.plan.target_plane();
-        if all * size_of::<T>() < MIN_FETCHED_BYTES {
+        if !is_large::<T>(maps * self.plan.target.count * self.plan.target_plane()) {
             return Ahead::nothing();
         }
         let lanes = self.cut.registers.lanes;
@@ -182,6 +181,8 @@ impl<T: Element> Pass<'_, T> {
         let unit_index = place.group * cut.target_blocks(self.plan) + place.target / cut.targets;
         let first_block = unit_index * packed.blocks;
         let starts = &packed.starts[..sums.row_stride / lanes];
+        // Whether one tile needs a panel's copy, and no other.
+        let is_only = self.classes.len() == 1 && unit_rows <= packed.rows;
         // A chunk has several channels with all their taps, or one with some.
         let steps = class.taps_of(chunk.copies.clone());
         let end = (chunk.channels - 1) * taps + steps.end;
@@ -216,8 +217,12 @@ impl<T: Element> Pass<'_, T> {
                         match *from {
                             [a, b] if !packed.in_place && last + lanes <= source.len() => {
                                 let tile = packed_tile(source, &in_source.steps);
-                                let copies = Storing::to(copies);
-                                tile.run_beside(simd, [a, b], to, sums.row_stride, copies);
+                                if is_only {
+                                    tile.run(simd, &[a, b], to, sums.row_stride);
+                                } else {
+                                    let copies = Storing::to(copies);
+                                    tile.run_beside(simd, [a, b], to, sums.row_stride, copies);
+                                }
                                 continue;
                             }
                             _ => copy_panel(source, channel, from, lanes, copies),
