@@ -242,6 +242,14 @@ struct Band {
     last: bool,
 }
 
+/// What is copied and multiplied at once.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    group: usize,
+    band: &'a Band,
+    sweep: &'a Sweep,
+}
+
 impl<T: Element> WithSimd for Job<'_, '_, T> {
     type Output = ();
 
@@ -259,18 +267,17 @@ impl<T: Element> WithSimd for Job<'_, '_, T> {
         let mut copies = Buffer::new(channels.unwrap_or(0) * cut.channel_stride);
         let bands = operands.bands();
         let mut sums = LongSum::new(sums, bands.len());
-        for (i, band) in bands.iter().enumerate() {
-            for (j, sweep) in sweeps.iter().enumerate() {
+        let part = |band, sweep| Part { group, band, sweep };
+        let parts = |band| sweeps.iter().map(move |sweep| part(band, sweep));
+        let mut following = bands.iter().flat_map(parts).skip(1);
+        for band in &bands {
+            for part in parts(band) {
                 // The copies of a long line serve all its bands.
                 if band.positions.start == 0 || sweeps.len() > 1 {
-                    operands.copy(group, band, sweep, &mut copies);
+                    operands.copy(part, &mut copies);
                 }
-                let next = match sweeps.get(j + 1) {
-                    Some(sweep) => Some((band, sweep)),
-                    None => bands.get(i + 1).map(|band| (band, &sweeps[0])),
-                };
-                let ahead = operands.ahead(group, next, sweep);
-                operands.multiply(simd, group, band, sweep, &copies, ahead, &mut sums);
+                let ahead = operands.ahead(part, following.next());
+                operands.multiply(simd, part, &copies, ahead, &mut sums);
             }
             sums.end_band(band.last);
         }
@@ -343,7 +350,8 @@ impl<T: Element> Operands<'_, T> {
 
     /// Copies what a sweep reads of the output's gradient.
     #[inline(always)]
-    fn copy(&self, group: usize, band: &Band, sweep: &Sweep, to: &mut [T]) {
+    fn copy(&self, part: Part, to: &mut [T]) {
+        let Part { group, band, sweep } = part;
         let problem = &self.plan.problem;
         let copy = BandCopy {
             plan: self.plan,
@@ -367,9 +375,9 @@ impl<T: Element> Operands<'_, T> {
         }
     }
 
-    /// What is copied next of the output's gradient, if that is large.
-    fn ahead(&self, group: usize, next: Option<(&Band, &Sweep)>, sweep: &Sweep) -> Ahead<T> {
-        let Some((band, next)) = next else {
+    /// What is copied next of the output's gradient, if that is large, for the tiles of a part.
+    fn ahead(&self, part: Part, next: Option<Part>) -> Ahead<T> {
+        let Some(Part { group, band, sweep }) = next else {
             return Ahead::nothing();
         };
         if !is_large::<T>(self.grad_output.len()) {
@@ -382,27 +390,26 @@ impl<T: Element> Operands<'_, T> {
         let (begin, end) = (row(band.row), row(band.row + band.rows));
         let runs = (band.map..band.map + band.maps).flat_map(|map| {
             let first = (map * problem.groups + group) * problem.group_c_out();
-            next.channels.clone().map(move |channel| {
+            sweep.channels.clone().map(move |channel| {
                 let at = (first + channel) * plane + begin;
                 (self.grad_output[at..].as_ptr(), end - begin)
             })
         });
-        let tiles = self.cut.blocks * sweep.offsets.len().div_ceil(self.cut.rows);
+        let tiles = self.cut.blocks * part.sweep.offsets.len().div_ceil(self.cut.rows);
         Ahead::new(runs, tiles)
     }
 
-    /// Adds a band's products to the sums of a sweep's rows, or stores them.
+    /// Adds a part's products to the sums of its rows, or stores them.
     #[inline(always)]
     fn multiply<S: Simd>(
         &self,
         simd: S,
-        group: usize,
-        band: &Band,
-        sweep: &Sweep,
+        part: Part,
         copies: &[T],
         mut ahead: Ahead<T>,
         sums: &mut LongSum<T>,
     ) {
+        let Part { group, band, sweep } = part;
         let (problem, cut) = (&self.plan.problem, &self.cut);
         let begin = sums.begins();
         let sums = &mut sums.sums()[sweep.first_row * cut.padded_channels()..];

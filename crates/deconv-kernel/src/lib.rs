@@ -120,8 +120,8 @@
 //!
 //! With minimal filtering, the magnitudes are those of the products of neighbours too: of each value
 //! with the taps of the cells beside it. On random numbers, errors were 0.8 to 0.9 times as large as
-//! without, since its partial sums are shorter. It is only used where all values are below 1e14 (1e115 in `f64`), so that no difference or sum
-//! becomes infinite.
+//! without, since its partial sums are shorter. It is only used where all values are below 1e14 (1e115 in `f64`),
+//! so that no difference or sum becomes infinite.
 //!
 //! # Memory
 //!

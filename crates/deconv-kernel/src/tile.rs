@@ -194,9 +194,16 @@ pub(crate) trait Beside<T: Element> {
     /// If there is no place for what the steps will store.
     fn begin(&mut self, steps: usize, values: usize);
 
-    /// Once in each step, which has loaded these vectors from there. [`Self::begin`] has been called, and there are
-    /// no more steps.
-    fn step<S: Simd, const V: usize>(&mut self, vectors: [T::Vector<S>; V], from: [*const T; V]);
+    /// Once in each step, which has loaded these vectors from there.
+    ///
+    /// # Safety
+    ///
+    /// [`Self::begin`] has been called, and there are no more steps, and no more values of a step, than it was told.
+    unsafe fn step<S: Simd, const V: usize>(
+        &mut self,
+        vectors: [T::Vector<S>; V],
+        from: [*const T; V],
+    );
 }
 
 /// Does nothing.
@@ -207,7 +214,7 @@ impl<T: Element> Beside<T> for Nothing {
     fn begin(&mut self, _: usize, _: usize) {}
 
     #[inline(always)]
-    fn step<S: Simd, const V: usize>(&mut self, _: [T::Vector<S>; V], _: [*const T; V]) {}
+    unsafe fn step<S: Simd, const V: usize>(&mut self, _: [T::Vector<S>; V], _: [*const T; V]) {}
 }
 
 /// Stores the source's vectors, `[step][vector]`, and asks for those that follow them, which a next tile may read.
@@ -234,7 +241,11 @@ impl<T: Element> Beside<T> for Storing<'_, T> {
     }
 
     #[inline(always)]
-    fn step<S: Simd, const V: usize>(&mut self, vectors: [T::Vector<S>; V], from: [*const T; V]) {
+    unsafe fn step<S: Simd, const V: usize>(
+        &mut self,
+        vectors: [T::Vector<S>; V],
+        from: [*const T; V],
+    ) {
         // By index: of arrays that are iterators, the compiler keeps the vectors in memory.
         for v in 0..V {
             prefetch(from[v].wrapping_add(V * T::lanes::<S>()));
@@ -254,7 +265,7 @@ impl<T: Element, I: Iterator<Item = *const T>> Beside<T> for Fetching<I> {
     fn begin(&mut self, _: usize, _: usize) {}
 
     #[inline(always)]
-    fn step<S: Simd, const V: usize>(&mut self, _: [T::Vector<S>; V], _: [*const T; V]) {
+    unsafe fn step<S: Simd, const V: usize>(&mut self, _: [T::Vector<S>; V], _: [*const T; V]) {
         if let Some(place) = self.0.next() {
             prefetch(place);
         }
@@ -386,7 +397,8 @@ impl<T: Element, R: Rows, B: Beside<T>, const N: usize, const V: usize> WithSimd
             // SAFETY: `step.source <= source`: `lanes` numbers from there on are in the slice, by the first
             // assertion.
             let vectors = places.map(|at| unsafe { at.cast::<T::Vector<S>>().read_unaligned() });
-            beside.step::<S, V>(vectors, places);
+            // SAFETY: `begin` was told of all steps.
+            unsafe { beside.step::<S, V>(vectors, places) };
             for (row, offset) in all.iter_mut().zip(rows) {
                 // SAFETY: `offset <= last` and `step.weight <= weight`: in the slice, by the second assertion.
                 let weight = unsafe { *weights.add(offset + step.weight) };

@@ -196,25 +196,24 @@ pub(crate) const UNITS_PER_THREAD: usize = 2;
 /// two operands, in a first-level cache of 32 KiB. Not measured.
 pub(crate) const SCALAR_PRODUCT_VALUES: usize = 2048;
 
-/// A pass whose only copy would be the source as it is reads the source in its first tiles, which write the copy, if a
-/// group has at most so many channels. Time without over time with, on random layers with outputs
-/// of 2 MiB and more (Zen 5, 2 threads): 43 of up to 32 channels 0.98 to 1.47, geometric mean 1.13. 72 to 112
-/// channels that become 8 took 0.79 to 0.94 times: so many streams from memory are slower than one channel after
-/// the other.
+/// A pass whose only copy would be the source as it is reads the source in its first tiles, which write the copy,
+/// if a group has at most so many channels. Time without over time with, on random layers with outputs of 2 MiB
+/// and more (Zen 5, 2 threads): 43 of up to 32 channels 0.98 to 1.47, geometric mean 1.13. 72 to 112 channels that
+/// become 8 took 0.79 to 0.94 times: so many streams from memory are slower than one channel after the other.
 pub(crate) const MAX_IN_PANELS_CHANNELS: usize = 32;
 
 /// With fewer channels, a tile has fewer steps than this takes: the gradient of 384 channels of 92x92, k 1, took 1.4
 /// times as long.
 pub(crate) const MIN_IN_PANELS_CHANNELS: usize = 4;
 
-/// Or if a channel's map has at most so many bytes: 76 random layers of more channels, with outputs below 4 MiB, 0.75
-/// to 2.1, geometric mean 1.16.
+/// Or if a channel's map has at most so many bytes: 76 random layers of more channels, with outputs below 4 MiB,
+/// 0.75 to 2.1, geometric mean 1.16.
 pub(crate) const MAX_IN_PANELS_PLANE_BYTES: usize = 48 << 10;
 
-/// While a tile multiplies, it asks for the memory of later results, one place in each step, if all results take more
-/// bytes, which do not fit in second-level caches. Time without over time with, on 60 random layers with outputs of 2 MiB and
-/// more and up to 48 input channels (Zen 5, 2 threads): 0.86 to 1.3, geometric mean 1.07; their gradients of the input
-/// 1.02; `unet_last` 1.2.
+/// While a tile multiplies, it asks for the memory of later results, one place in each step, if all results take
+/// more bytes, which do not fit in second-level caches. Time without over time with, on 60 random layers with
+/// outputs of 2 MiB and more and up to 48 input channels (Zen 5, 2 threads): 0.86 to 1.36, geometric mean 1.07;
+/// their gradients of the input 1.02; `unet_last` 1.2.
 pub(crate) const MIN_FETCHED_BYTES: usize = 2 << 20;
 
 /// Rows of a tile that asks for later results: with one, it would do so for every two multiply-adds.
