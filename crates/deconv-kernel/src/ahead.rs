@@ -1,5 +1,5 @@
-//! Memory that tiles ask for while they multiply: where results will be written, or what is copied next. So that
-//! need not wait until it has come from memory.
+//! Memory that tiles ask for while they multiply: the places where results will be written, or the values that are
+//! copied next. When they are needed, they are in the cache.
 
 use crate::element::Element;
 use crate::tuning::{CACHE_LINE_BYTES, MIN_FETCHED_BYTES};
@@ -41,8 +41,8 @@ impl<T: Element> Ahead<T> {
         }
     }
 
-    /// Where the next tile asks for a value in each of so many steps. Nowhere, if nothing is left, or if there is not a
-    /// step for each cache line: where products are so few, layers took up to 1.25 times as long.
+    /// The places that the next tile asks for, one for each of its steps. There are none if all have been asked for,
+    /// or if a tile has fewer steps than cache lines to ask for: such layers took up to 1.25 times as long.
     #[inline(always)]
     pub(crate) fn next(&mut self, steps: usize) -> impl Iterator<Item = *const T> + use<T> {
         let distance = self.of_a_tile.div_ceil(steps);

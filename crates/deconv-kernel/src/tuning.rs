@@ -157,7 +157,7 @@ pub(crate) const MAX_SINGLE_COPIES: usize = 4;
 
 /// Bytes of a line whose successor in the next map is asked for while it is copied, if all maps are more than
 /// [`MIN_FETCHED_BYTES`] (Zen 5): `unet_last` takes 1.13 times less time, `dbnet_head` 1.06, the gradients of its input
-/// and weight 1.2, that of 384 channels of 92x92, k 1, 1.4; `super_resolution_x3`, with 2 MB, 1.03 times more.
+/// and weight 1.2, that of 384 groups of 92x92, k 1, 1.3; `super_resolution_x3`, with 2 MB, 1.03 times more.
 pub(crate) const MIN_FETCHED_LINE_BYTES: usize = 256;
 
 /// Small maps are copied value by value, once for each shift: only where there are at most so many
@@ -202,12 +202,12 @@ pub(crate) const SCALAR_PRODUCT_VALUES: usize = 2048;
 /// become 8 took 0.79 to 0.94 times: so many streams from memory are slower than one channel after the other.
 pub(crate) const MAX_IN_PANELS_CHANNELS: usize = 32;
 
-/// With fewer channels, a tile has fewer steps than this takes: the gradient of 384 channels of 92x92, k 1, took 1.4
-/// times as long.
+/// A pass of fewer channels copies first: the gradient of 384 groups of one channel (92x92, k 1) took 1.13 times as
+/// long without.
 pub(crate) const MIN_IN_PANELS_CHANNELS: usize = 4;
 
-/// Or if a channel's map has at most so many bytes: 76 random layers of more channels, with outputs below 4 MiB,
-/// 0.75 to 2.1, geometric mean 1.16.
+/// Maps of at most so many bytes may have more channels than [`MAX_IN_PANELS_CHANNELS`]: 76 random layers with
+/// outputs below 4 MiB, time without over time with, 0.75 to 2.1, geometric mean 1.16.
 pub(crate) const MAX_IN_PANELS_PLANE_BYTES: usize = 48 << 10;
 
 /// While a tile multiplies, it asks for the memory of later results, one place in each step, if all results take

@@ -181,7 +181,7 @@ impl<T: Element> Pass<'_, T> {
         let unit_index = place.group * cut.target_blocks(self.plan) + place.target / cut.targets;
         let first_block = unit_index * packed.blocks;
         let starts = &packed.starts[..sums.row_stride / lanes];
-        // Whether one tile needs a panel's copy, and no other.
+        // Whether only one tile reads a panel: then nobody needs a copy.
         let is_only = self.classes.len() == 1 && unit_rows <= packed.rows;
         // A chunk has several channels with all their taps, or one with some.
         let steps = class.taps_of(chunk.copies.clone());
