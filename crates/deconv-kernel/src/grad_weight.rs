@@ -28,7 +28,7 @@ use crate::long_sum::LongSum;
 use crate::plan::{Choices, Plan};
 use crate::problem::Problem;
 use crate::threads::Threads;
-use crate::tile::{Fetching, Registers, Step, Steps, Tile, VECTORS};
+use crate::tile::{Fetching, Registers, Step, Steps, Sums, Tile, VECTORS};
 use crate::transpose::{reorder, transpose};
 use crate::tuning::{
     L2_SHARE_BYTES, MAX_L2_SHARES, MAX_SMALL_COPIES, MAX_TILE_STEPS, MIN_TILE_STEPS,
@@ -430,14 +430,17 @@ impl<T: Element> Operands<'_, T> {
                     rows,
                     steps: &self.steps,
                     range: band.positions.clone(),
+                };
+                let sums = Sums {
+                    values: &mut sums[block * cut.block..],
+                    stride: cut.padded_channels(),
                     begin,
                 };
-                let sums = &mut sums[block * cut.block..];
                 if let [a, b] = *starts {
                     let places = Fetching(ahead.next(tile.range.len()));
-                    tile.run_beside(simd, [a, b], sums, cut.padded_channels(), places);
+                    tile.run_beside(simd, [a, b], sums, places);
                 } else {
-                    tile.run(simd, starts, sums, cut.padded_channels());
+                    tile.run(simd, starts, sums);
                 }
             }
         }

@@ -23,7 +23,7 @@ use crate::cut::even_part;
 use crate::element::Element;
 use crate::problem::{Axis, Problem};
 use crate::threads::Threads;
-use crate::tile::{Registers, Step, Steps, Tile, VECTORS};
+use crate::tile::{Registers, Step, Steps, Sums, Tile, VECTORS};
 use crate::tuning::{
     CACHE_LINE_BYTES, FETCH_STEPS, MAX_SCATTERED_POSITIONS, MAX_TILE_STEPS,
     MIN_FETCHED_WEIGHTS_BYTES, UNITS_PER_THREAD,
@@ -374,14 +374,17 @@ impl<T: Element> Scatter<'_, T> {
                         rows,
                         steps: &self.steps,
                         range: first..channels.min(first + most),
+                    };
+                    let sums = Sums {
+                        values: &mut products[i * at_once * stride + column..],
+                        stride,
                         begin: first == 0,
                     };
-                    let sums = &mut products[i * at_once * stride + column..];
                     if are_neighbours {
                         let tile = tile.side_by_side();
-                        tile.run(simd, &starts[..vectors], sums, stride);
+                        tile.run(simd, &starts[..vectors], sums);
                     } else {
-                        tile.run(simd, &starts[..vectors], sums, stride);
+                        tile.run(simd, &starts[..vectors], sums);
                     }
                 }
             }

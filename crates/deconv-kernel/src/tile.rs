@@ -3,9 +3,12 @@
 //! A tile holds `N` rows of `V` vectors of sums in registers. Each step loads `V` vectors of the
 //! source, and adds to every row their product with one weight of that row. What the rows, the
 //! lanes and the steps are is the caller's: output channels, positions and taps in the forward
-//! pass; output channels, input channels and positions in the weight's gradient.
+//! pass; output channels, input channels and positions in the weight's gradient. So is where the sums go: to a buffer
+//! ([`Sums`]), or from the registers to an output.
 
 #![allow(unsafe_code)] // Loads and stores whose bounds `take` asserts once for all steps.
+
+mod beside;
 
 use core::marker::PhantomData;
 use core::ops::Range;
@@ -14,7 +17,8 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::element::Element;
 use crate::tuning::MAX_SPREAD_ROWS;
-use crate::vectors::prefetch;
+
+pub(crate) use self::beside::{Beside, Fetching, Nothing, Storing};
 
 /// The most vectors of a tile. With [`rows`], all sums, the loaded vectors and one weight fill the
 /// registers.
@@ -114,12 +118,13 @@ pub(crate) struct Tile<'a, T, R> {
     pub(crate) steps: &'a Steps,
     /// Which of the steps are taken.
     pub(crate) range: Range<usize>,
-    /// Whether the sums are stored; otherwise they are added to those that are there.
-    pub(crate) begin: bool,
 }
 
 /// Where the weights of a tile's rows are.
 pub(crate) trait Rows: Copy {
+    /// The number of rows is a multiple of this.
+    const CLASSES: usize = 1;
+
     /// The number of rows.
     fn count(self) -> usize;
     /// How far the weights of the first `R` rows lie after a step's.
@@ -147,6 +152,33 @@ impl Rows for SideBySide {
     #[inline(always)]
     fn largest<const R: usize>(self) -> usize {
         R - 1
+    }
+}
+
+/// Weights of `P` classes that lie `apart`, those of a class's channels side by side. The rows are
+/// `[class][channel]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Classes<const P: usize> {
+    pub(crate) channels: usize,
+    pub(crate) apart: usize,
+}
+
+impl<const P: usize> Rows for Classes<P> {
+    const CLASSES: usize = P;
+
+    #[inline(always)]
+    fn count(self) -> usize {
+        P * self.channels
+    }
+
+    #[inline(always)]
+    fn offsets<const R: usize>(self) -> [usize; R] {
+        core::array::from_fn(|r| r / (R / P) * self.apart + r % (R / P))
+    }
+
+    #[inline(always)]
+    fn largest<const R: usize>(self) -> usize {
+        (P - 1) * self.apart + R / P - 1
     }
 }
 
@@ -180,138 +212,121 @@ impl<'a, T> Tile<'a, T, &[usize]> {
             rows: SideBySide(rows.len()),
             steps: self.steps,
             range: self.range,
-            begin: self.begin,
         }
     }
 }
 
-/// What a tile does beside its products. A step multiplies 24 vectors, and has time for a few loads and stores more.
-pub(crate) trait Beside<T: Element> {
-    /// Before so many steps of so many values each.
+/// Where a tile's sums go.
+pub(crate) trait Results<T: Element> {
+    /// Before the sums of so many rows, of so many values each.
     ///
     /// # Panics
     ///
-    /// If there is no place for what the steps will store.
-    fn begin(&mut self, steps: usize, values: usize);
+    /// If there is no place for them.
+    fn check(&self, rows: usize, values: usize);
 
-    /// Once in each step, which has loaded these vectors from there.
+    /// Takes the sums.
     ///
     /// # Safety
     ///
-    /// [`Self::begin`] has been called, and there are no more steps, and no more values of a step, than it was told.
-    unsafe fn step<S: Simd, const V: usize>(
-        &mut self,
-        vectors: [T::Vector<S>; V],
-        from: [*const T; V],
+    /// [`Self::check`] has been called with their number.
+    unsafe fn put<S: Simd, const N: usize, const V: usize>(
+        self,
+        simd: S,
+        sums: [[T::Vector<S>; V]; N],
     );
 }
 
-/// Does nothing.
-pub(crate) struct Nothing;
-
-impl<T: Element> Beside<T> for Nothing {
-    #[inline(always)]
-    fn begin(&mut self, _: usize, _: usize) {}
-
-    #[inline(always)]
-    unsafe fn step<S: Simd, const V: usize>(&mut self, _: [T::Vector<S>; V], _: [*const T; V]) {}
+/// A buffer, with a row's sums at a multiple of `stride`.
+pub(crate) struct Sums<'a, T> {
+    pub(crate) values: &'a mut [T],
+    pub(crate) stride: usize,
+    /// Whether the sums are stored; otherwise they are added to those that are there.
+    pub(crate) begin: bool,
 }
 
-/// Stores the source's vectors, `[step][vector]`, and asks for those that follow them, which a next tile may read.
-pub(crate) struct Storing<'a, T> {
-    to: *mut T,
-    length: usize,
-    values: PhantomData<&'a mut [T]>,
-}
-
-impl<'a, T> Storing<'a, T> {
-    pub(crate) fn to(values: &'a mut [T]) -> Self {
-        Self {
-            to: values.as_mut_ptr(),
-            length: values.len(),
-            values: PhantomData,
-        }
-    }
-}
-
-impl<T: Element> Beside<T> for Storing<'_, T> {
+impl<T: Element> Results<T> for Sums<'_, T> {
     #[inline(always)]
-    fn begin(&mut self, steps: usize, values: usize) {
-        assert!(steps * values <= self.length);
+    fn check(&self, rows: usize, values: usize) {
+        assert!((rows - 1) * self.stride + values <= self.values.len());
     }
 
     #[inline(always)]
-    unsafe fn step<S: Simd, const V: usize>(
-        &mut self,
-        vectors: [T::Vector<S>; V],
-        from: [*const T; V],
+    unsafe fn put<S: Simd, const N: usize, const V: usize>(
+        self,
+        simd: S,
+        sums: [[T::Vector<S>; V]; N],
     ) {
-        // By index: of arrays that are iterators, the compiler keeps the vectors in memory.
-        for v in 0..V {
-            prefetch(from[v].wrapping_add(V * T::lanes::<S>()));
-            let to = self.to.wrapping_add(v * T::lanes::<S>());
-            // SAFETY: there is place for each step's vectors, by the assertion in `begin`.
-            unsafe { to.cast::<T::Vector<S>>().write_unaligned(vectors[v]) };
-        }
-        self.to = self.to.wrapping_add(V * T::lanes::<S>());
-    }
-}
-
-/// Asks for a place in memory in each step. Many at once would keep the tile's own operands waiting.
-pub(crate) struct Fetching<I>(pub(crate) I);
-
-impl<T: Element, I: Iterator<Item = *const T>> Beside<T> for Fetching<I> {
-    #[inline(always)]
-    fn begin(&mut self, _: usize, _: usize) {}
-
-    #[inline(always)]
-    unsafe fn step<S: Simd, const V: usize>(&mut self, _: [T::Vector<S>; V], _: [*const T; V]) {
-        if let Some(place) = self.0.next() {
-            prefetch(place);
+        let Self {
+            values,
+            stride,
+            begin,
+        } = self;
+        let lanes = T::lanes::<S>();
+        let at = values.as_mut_ptr();
+        // Two loops, which the compiler unrolls; of one with both cases it would keep the sums in memory.
+        if begin {
+            for (r, row) in sums.iter().enumerate() {
+                for (v, sum) in row.iter().enumerate() {
+                    let at = at.wrapping_add(r * stride + v * lanes);
+                    // SAFETY: `lanes` numbers from there on are in `values`, by the assertion.
+                    unsafe { at.cast::<T::Vector<S>>().write_unaligned(*sum) };
+                }
+            }
+        } else {
+            for (r, row) in sums.iter().enumerate() {
+                for (v, sum) in row.iter().enumerate() {
+                    let at = at
+                        .wrapping_add(r * stride + v * lanes)
+                        .cast::<T::Vector<S>>();
+                    // SAFETY: as above.
+                    let before = unsafe { at.read_unaligned() };
+                    // SAFETY: as above.
+                    unsafe { at.write_unaligned(T::add_vectors(simd, before, *sum)) };
+                }
+            }
         }
     }
 }
 
 impl<T: Element, R: Rows> Tile<'_, T, R> {
-    /// Takes the steps for all rows and as many vectors as there are `starts`; row `r`'s sums are
-    /// at `r * stride` of `sums`.
+    /// Takes the steps for all rows and as many vectors as there are `starts`.
     ///
     /// # Panics
     ///
     /// For no steps, more rows than [`rows`] or vectors than [`VECTORS`], and where a step leaves a
     /// slice.
     #[inline(always)]
-    pub(crate) fn run<S: Simd>(&self, simd: S, starts: &[usize], sums: &mut [T], stride: usize) {
+    pub(crate) fn run<S: Simd>(&self, simd: S, starts: &[usize], sums: Sums<T>) {
         match *starts {
-            [a, b] => self.run_beside(simd, [a, b], sums, stride, Nothing),
-            [a] => self.run_beside(simd, [a], sums, stride, Nothing),
+            [a, b] => self.run_beside(simd, [a, b], sums, Nothing),
+            [a] => self.run_beside(simd, [a], sums, Nothing),
             _ => panic!("a tile of {} vectors", starts.len()),
         }
     }
 
-    /// The same, and does something beside the products.
+    /// The same for any results, and does something beside the products.
     #[inline(always)]
     pub(crate) fn run_beside<S: Simd, const V: usize>(
         &self,
         simd: S,
         starts: [usize; V],
-        sums: &mut [T],
-        stride: usize,
+        results: impl Results<T>,
         beside: impl Beside<T>,
     ) {
         match self.rows.count() {
-            1 => self.take::<S, 1, V>(simd, starts, sums, stride, beside),
-            2 => self.take::<S, 2, V>(simd, starts, sums, stride, beside),
-            3 => self.take::<S, 3, V>(simd, starts, sums, stride, beside),
-            4 => self.take::<S, 4, V>(simd, starts, sums, stride, beside),
-            5 => self.take::<S, 5, V>(simd, starts, sums, stride, beside),
-            6 => self.take::<S, 6, V>(simd, starts, sums, stride, beside),
+            1 => self.take::<S, 1, V>(simd, starts, results, beside),
+            2 => self.take::<S, 2, V>(simd, starts, results, beside),
+            3 => self.take::<S, 3, V>(simd, starts, results, beside),
+            4 => self.take::<S, 4, V>(simd, starts, results, beside),
+            5 => self.take::<S, 5, V>(simd, starts, results, beside),
+            6 => self.take::<S, 6, V>(simd, starts, results, beside),
             rows => {
                 // Known to the compiler, so tiles that do not fit are not compiled.
                 if const { self::rows::<S>() < 12 } {
                     panic!("a tile of {rows} rows");
                 }
-                self.with_many_rows::<S, V>(simd, starts, sums, stride, beside);
+                self.with_many_rows::<S, V>(simd, starts, results, beside);
             }
         }
     }
@@ -321,17 +336,16 @@ impl<T: Element, R: Rows> Tile<'_, T, R> {
         &self,
         simd: S,
         starts: [usize; V],
-        sums: &mut [T],
-        stride: usize,
+        results: impl Results<T>,
         beside: impl Beside<T>,
     ) {
         match self.rows.count() {
-            7 => self.take::<S, 7, V>(simd, starts, sums, stride, beside),
-            8 => self.take::<S, 8, V>(simd, starts, sums, stride, beside),
-            9 => self.take::<S, 9, V>(simd, starts, sums, stride, beside),
-            10 => self.take::<S, 10, V>(simd, starts, sums, stride, beside),
-            11 => self.take::<S, 11, V>(simd, starts, sums, stride, beside),
-            12 => self.take::<S, 12, V>(simd, starts, sums, stride, beside),
+            7 => self.take::<S, 7, V>(simd, starts, results, beside),
+            8 => self.take::<S, 8, V>(simd, starts, results, beside),
+            9 => self.take::<S, 9, V>(simd, starts, results, beside),
+            10 => self.take::<S, 10, V>(simd, starts, results, beside),
+            11 => self.take::<S, 11, V>(simd, starts, results, beside),
+            12 => self.take::<S, 12, V>(simd, starts, results, beside),
             rows => panic!("a tile of {rows} rows"),
         }
     }
@@ -341,15 +355,16 @@ impl<T: Element, R: Rows> Tile<'_, T, R> {
         &self,
         simd: S,
         starts: [usize; V],
-        sums: &mut [T],
-        stride: usize,
+        results: impl Results<T>,
         beside: impl Beside<T>,
     ) {
-        simd.vectorize(Take::<T, R, _, N, V> {
+        if const { !N.is_multiple_of(R::CLASSES) } {
+            panic!("{N} rows of {} classes", R::CLASSES);
+        }
+        simd.vectorize(Take::<T, R, _, _, N, V> {
             tile: self,
             starts,
-            sums,
-            stride,
+            results,
             beside,
         });
     }
@@ -357,16 +372,15 @@ impl<T: Element, R: Rows> Tile<'_, T, R> {
 
 /// A tile of `N` rows and `V` vectors. With [`Simd::vectorize`] it is a function, compiled once for all callers;
 /// among a caller's own code, the compiler kept sums in memory.
-struct Take<'a, T, R, B, const N: usize, const V: usize> {
+struct Take<'a, T, R, D, B, const N: usize, const V: usize> {
     tile: &'a Tile<'a, T, R>,
     starts: [usize; V],
-    sums: &'a mut [T],
-    stride: usize,
+    results: D,
     beside: B,
 }
 
-impl<T: Element, R: Rows, B: Beside<T>, const N: usize, const V: usize> WithSimd
-    for Take<'_, T, R, B, N, V>
+impl<T: Element, R: Rows, D: Results<T>, B: Beside<T>, const N: usize, const V: usize> WithSimd
+    for Take<'_, T, R, D, B, N, V>
 {
     type Output = ();
 
@@ -375,8 +389,7 @@ impl<T: Element, R: Rows, B: Beside<T>, const N: usize, const V: usize> WithSimd
         let Self {
             tile,
             starts,
-            sums,
-            stride,
+            results,
             mut beside,
         } = self;
         let lanes = T::lanes::<S>();
@@ -387,7 +400,7 @@ impl<T: Element, R: Rows, B: Beside<T>, const N: usize, const V: usize> WithSimd
         }
         let last = tile.rows.largest::<N>();
         assert!(last + weight < tile.weights.len());
-        assert!((N - 1) * stride + V * lanes <= sums.len());
+        results.check(N, V * lanes);
         beside.begin(tile.range.len(), V * lanes);
 
         let mut all = [[T::splat(simd, T::default()); V]; N];
@@ -408,28 +421,7 @@ impl<T: Element, R: Rows, B: Beside<T>, const N: usize, const V: usize> WithSimd
                 }
             }
         }
-        let at = sums.as_mut_ptr();
-        // Two loops, which the compiler unrolls; of one with both cases it would keep the sums in memory.
-        if tile.begin {
-            for (r, row) in all.iter().enumerate() {
-                for (v, sum) in row.iter().enumerate() {
-                    let at = at.wrapping_add(r * stride + v * lanes);
-                    // SAFETY: `lanes` numbers from there on are in `sums`, by the third assertion.
-                    unsafe { at.cast::<T::Vector<S>>().write_unaligned(*sum) };
-                }
-            }
-        } else {
-            for (r, row) in all.iter().enumerate() {
-                for (v, sum) in row.iter().enumerate() {
-                    let at = at
-                        .wrapping_add(r * stride + v * lanes)
-                        .cast::<T::Vector<S>>();
-                    // SAFETY: as above.
-                    let before = unsafe { at.read_unaligned() };
-                    // SAFETY: as above.
-                    unsafe { at.write_unaligned(T::add_vectors(simd, before, *sum)) };
-                }
-            }
-        }
+        // SAFETY: `check` was told of them.
+        unsafe { results.put::<S, N, V>(simd, all) };
     }
 }

@@ -2,6 +2,7 @@
 
 use pulp::Arch;
 
+use super::rows::has_whole_rows;
 use super::source::Reads;
 use crate::cut::even_part;
 use crate::element::Element;
@@ -10,10 +11,10 @@ use crate::problem::{Axis, Problem};
 use crate::tile::{Registers, VECTORS};
 use crate::tuning::{
     MAX_NARROW_WIDTH, MAX_PANEL_BYTES, MAX_PANEL_KERNEL, MAX_PANEL_READS, MAX_PANEL_STEP,
-    MAX_PANEL_WEIGHTS_BYTES, MAX_UNPAIRED_SMALL_MAP, MAX_UNPAIRED_WIDTH,
-    MIN_GAPPED_GRADIENT_TARGETS, MIN_NARROW_WEIGHTS, MIN_ONE_LINE_SOURCES, MIN_UNPAIRED_CELLS,
-    MIN_UNPAIRED_GRADIENT_TARGETS, MIN_UNPAIRED_SOURCES, MIN_UNPAIRED_TARGETS, PAIR_COPY_COST,
-    PAIR_PRODUCT_COST, PAIR_SUM_COST, PAIR_WEIGHT_COST,
+    MAX_PANEL_WEIGHTS_BYTES, MAX_UNPAIRED_SMALL_MAP, MAX_UNPAIRED_WIDTH, MIN_ALIGNED_ROW_SOURCES,
+    MIN_GAPPED_GRADIENT_TARGETS, MIN_NARROW_WEIGHTS, MIN_ONE_LINE_SOURCES, MIN_ROW_SOURCES,
+    MIN_ROW_TARGETS, MIN_UNPAIRED_CELLS, MIN_UNPAIRED_GRADIENT_TARGETS, MIN_UNPAIRED_SOURCES,
+    MIN_UNPAIRED_TARGETS, PAIR_COPY_COST, PAIR_PRODUCT_COST, PAIR_SUM_COST, PAIR_WEIGHT_COST,
 };
 
 /// The plan of a call, if there is one: strides of 1, 2 and 4 (2 with minimal filtering), and small kernels.
@@ -62,8 +63,18 @@ pub(crate) fn pays<T: Element>(arch: Arch, plan: &Plan) -> bool {
             let has_many = sources >= MIN_UNPAIRED_SOURCES
                 && targets >= MIN_UNPAIRED_TARGETS
                 && width.all_cells() <= MAX_UNPAIRED_WIDTH;
+            let half = registers.lanes.div_ceil(2);
+            let least = if width.all_cells().is_multiple_of(half) {
+                MIN_ALIGNED_ROW_SOURCES
+            } else {
+                MIN_ROW_SOURCES
+            };
+            let writes_rows = has_whole_rows(plan, registers.lanes)
+                && width.target.step == 2
+                && sources >= least
+                && targets >= MIN_ROW_TARGETS;
             let is_one_line = height.all_cells() == 1 && sources >= MIN_ONE_LINE_SOURCES;
-            cells >= MIN_UNPAIRED_CELLS && (is_narrow || has_many || is_one_line)
+            cells >= MIN_UNPAIRED_CELLS && (is_narrow || has_many || is_one_line || writes_rows)
         } else if plan.copies() == planes {
             // With less than a panel, the weights are read once.
             cells >= panel && (targets >= MIN_UNPAIRED_GRADIENT_TARGETS || is_small)

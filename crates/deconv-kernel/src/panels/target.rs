@@ -8,7 +8,7 @@ use core::ops::Range;
 
 use pulp::Simd;
 
-use super::{Lists, Panels, Part, Scratch, Segment};
+use super::{Block, Lists, Panels, Segment};
 use crate::class::Class;
 use crate::element::Element;
 use crate::output::Places;
@@ -41,6 +41,11 @@ fn phases(class: &Class) -> &[[usize; 2]] {
 }
 
 impl RowPhases {
+    /// The row, or the first of two.
+    pub(super) fn first_row(&self) -> usize {
+        self.rows[0].row
+    }
+
     /// All rows. The sums of one class take `values`.
     pub(super) fn all(plan: &Plan, classes: &[Class], values: usize) -> Vec<Self> {
         let [height, width] = plan.axes.each_ref().map(|axis| axis.target.step);
@@ -96,6 +101,14 @@ impl Store {
     }
 }
 
+/// Where a vector goes, if it is stored as a whole.
+pub(super) fn whole(stores: &[Store], lanes: usize) -> Option<isize> {
+    match stores {
+        [store] if store.values() == lanes => Some(store.at),
+        _ => None,
+    }
+}
+
 impl<T: Element> Panels<'_, T> {
     /// What is stored of each vector of cells, `[vector][row of phases][turn]`. `N` is the target's step.
     pub(super) fn list_stores<const N: usize>(
@@ -135,32 +148,33 @@ impl<T: Element> Panels<'_, T> {
             }
         }
     }
+}
 
+impl<T: Element> Block<'_, T> {
     /// Adds the sums of a block up to phases, interleaves them, and adds the bias. Returns the number of
     /// values. `N` is the target's step.
     #[inline(always)]
     pub(super) fn write<S: Simd, const N: usize>(
         &self,
         simd: S,
-        part: Part,
+        panel: usize,
         phases: &RowPhases,
-        scratch: &Scratch<T>,
-        target: &Places<T>,
     ) -> usize {
+        let scratch = &*self.scratch;
         let mut written = 0;
         for row in &phases.rows {
             let mut columns = [Phase::default(); N];
             columns.copy_from_slice(&row.columns);
             let are_single = columns.iter().all(|phase| phase.count == 1);
             for index in 0..VECTORS {
-                let vector = part.panel * VECTORS + index;
-                let list = (vector * self.plan.axes[0].target.step + row.row) * N;
+                let vector = panel * VECTORS + index;
+                let list = (vector * self.panels.plan.axes[0].target.step + row.row) * N;
                 let stores = array::from_fn(|turn| scratch.stores.list(list + turn));
                 let sums = &scratch.sums[index * T::lanes::<S>()..];
                 written += if are_single {
-                    self.write_vectors::<S, N, true>(simd, part, &columns, sums, stores, target)
+                    self.write_vectors::<S, N, true>(simd, &columns, sums, stores)
                 } else {
-                    self.write_vectors::<S, N, false>(simd, part, &columns, sums, stores, target)
+                    self.write_vectors::<S, N, false>(simd, &columns, sums, stores)
                 };
             }
         }
@@ -172,25 +186,20 @@ impl<T: Element> Panels<'_, T> {
     fn write_vectors<S: Simd, const N: usize, const ARE_SINGLE: bool>(
         &self,
         simd: S,
-        part: Part,
         columns: &[Phase; N],
         sums: &[T],
         stores: [&[Store]; N],
-        target: &Places<T>,
     ) -> usize {
         let lanes = T::lanes::<S>();
-        let first = part.block * self.weights.rows;
-        let count = self.weights.rows.min(self.plan.target.count - first);
+        let panels = self.panels;
+        let [first, count] = self.channels();
         let zeros = [T::default(); MAX_ROWS];
-        let bias = self.bias.map_or(&zeros[..count], |bias| {
-            &bias[part.group * self.plan.target.count + first..][..count]
+        let bias = panels.bias.map_or(&zeros[..count], |bias| {
+            &bias[self.group * panels.plan.target.count + first..][..count]
         });
-        let whole = stores.map(|stores| match stores {
-            [store] if store.values() == lanes => Some(store.at),
-            _ => None,
-        });
-        let (plane, panel) = (self.plan.target_plane(), self.panel);
-        let mut to = target.at(first * plane);
+        let whole = stores.map(|stores| whole(stores, lanes));
+        let (plane, panel) = (panels.plan.target_plane(), panels.panel);
+        let mut to = self.target.at(first * plane);
         for (channel, bias) in bias.iter().enumerate() {
             let mut vectors = [T::splat(simd, *bias); N];
             for (vector, phase) in vectors.iter_mut().zip(columns) {

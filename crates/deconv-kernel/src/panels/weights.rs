@@ -135,12 +135,18 @@ impl<T: Element> Weights<T> {
         }
     }
 
-    /// Those of a class and block, which are [prepared](Self::prepare).
+    /// From a class to the next, if both have as many taps.
+    pub(super) fn class_stride(&self, class: usize) -> usize {
+        self.classes[class + 1] - self.classes[class]
+    }
+
+    /// Those of some classes of a block, which are [prepared](Self::prepare).
+    #[inline(always)]
     pub(super) fn of<'a>(
         &'a self,
         own: &'a OwnWeights<T>,
         [group, block]: [usize; 2],
-        class: usize,
+        classes: Range<usize>,
     ) -> &'a [T] {
         let values = if self.values.is_empty() {
             &own.values
@@ -148,7 +154,7 @@ impl<T: Element> Weights<T> {
             &self.values
         };
         let first = (group * self.blocks + block) * self.block_length();
-        &values[first..][self.classes[class]..self.classes[class + 1]]
+        &values[first..][self.classes[classes.start]..self.classes[classes.end]]
     }
 }
 

@@ -8,7 +8,7 @@ use crate::buffer::Buffer;
 use crate::copies::BandCopy;
 use crate::element::Element;
 use crate::output::Fresh;
-use crate::tile::{Fetching, SideBySide, Storing, Tile, VECTORS};
+use crate::tile::{Fetching, SideBySide, Storing, Sums, Tile, VECTORS};
 use crate::tuning::{MAX_TILE_STEPS, MIN_FETCHING_ROWS};
 
 /// The computation of a unit, with the machine's vector instructions.
@@ -193,7 +193,11 @@ impl<T: Element> Pass<'_, T> {
                     let range = first..end.min(first + MAX_TILE_STEPS);
                     let begin = chunk.channel == 0 && first == 0;
                     let at = sums.first + row * sums.row_stride + i * VECTORS * lanes;
-                    let to = &mut scratch.sums[at..];
+                    let to = Sums {
+                        values: &mut scratch.sums[at..],
+                        stride: sums.row_stride,
+                        begin,
+                    };
                     let weights = (first_block + row / packed.rows) * packed.block_stride;
                     let weights = weights + packed.rows * chunk.channel * taps;
                     let packed_tile = |source, steps| Tile {
@@ -202,7 +206,6 @@ impl<T: Element> Pass<'_, T> {
                         rows: SideBySide(count),
                         steps,
                         range: range.clone(),
-                        begin,
                     };
                     // The first tile that needs a panel's copy writes it.
                     if let Some(in_source) = &packed.in_source
@@ -218,10 +221,10 @@ impl<T: Element> Pass<'_, T> {
                             [a, b] if !packed.in_place && last + lanes <= source.len() => {
                                 let tile = packed_tile(source, &in_source.steps);
                                 if is_only {
-                                    tile.run(simd, &[a, b], to, sums.row_stride);
+                                    tile.run(simd, &[a, b], to);
                                 } else {
                                     let copies = Storing::to(copies);
-                                    tile.run_beside(simd, [a, b], to, sums.row_stride, copies);
+                                    tile.run_beside(simd, [a, b], to, copies);
                                 }
                                 continue;
                             }
@@ -236,9 +239,8 @@ impl<T: Element> Pass<'_, T> {
                             rows: &block.weights[row..row + count],
                             steps: &packed.steps,
                             range,
-                            begin,
                         };
-                        tile.run(simd, starts, to, sums.row_stride);
+                        tile.run(simd, starts, to);
                         continue;
                     }
                     let tile = packed_tile(source, &packed.steps);
@@ -246,9 +248,9 @@ impl<T: Element> Pass<'_, T> {
                         && count >= MIN_FETCHING_ROWS
                     {
                         let places = Fetching(results.next(tile.range.len()));
-                        tile.run_beside(simd, [a, b], to, sums.row_stride, places);
+                        tile.run_beside(simd, [a, b], to, places);
                     } else {
-                        tile.run(simd, starts, to, sums.row_stride);
+                        tile.run(simd, starts, to);
                     }
                 }
             }

@@ -8,7 +8,7 @@ use crate::cut::even_part;
 use crate::element::Element;
 use crate::problem::Problem;
 use crate::threads::Threads;
-use crate::tile::{Registers, SideBySide, Step, Steps, Tile, VECTORS};
+use crate::tile::{Registers, SideBySide, Step, Steps, Sums, Tile, VECTORS};
 use crate::tuning::{MAX_TILE_STEPS, MIN_VALUES_PER_JOB, UNITS_PER_THREAD};
 
 /// The forward pass's operands, and their sizes.
@@ -211,10 +211,13 @@ impl<T: Element> Forward<'_, T> {
                         rows: SideBySide(rows.min(self.cells - cell)),
                         steps: &self.steps,
                         range: first..self.step_count.min(first + MAX_TILE_STEPS),
+                    };
+                    let sums = Sums {
+                        values: &mut line[cell * self.cell_stride + place..],
+                        stride: self.cell_stride,
                         begin: first == 0,
                     };
-                    let sums = &mut line[cell * self.cell_stride + place..];
-                    tile.run(simd, &starts[..vectors], sums, self.cell_stride);
+                    tile.run(simd, &starts[..vectors], sums);
                 }
             }
         }
