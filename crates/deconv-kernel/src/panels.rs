@@ -78,6 +78,8 @@ struct Panels<'a, T: Element> {
     tile_steps: usize,
     weights: Weights<T>,
     rows: Vec<RowPhases>,
+    /// The rows that no tap reaches.
+    empty_rows: Vec<usize>,
     /// Whether tiles hold all phases of a row.
     whole_rows: bool,
 }
@@ -123,6 +125,8 @@ struct Scratch<T: Element> {
     runs: Lists<Run>,
     /// Where each vector's rows of phases go, `[vector][row][turn]`.
     stores: Lists<Store>,
+    /// The places of rows that no tap reaches.
+    empty_places: Vec<Range<usize>>,
 }
 
 /// Computes the target `[batch, groups * channels, height, width]` by a plan for panels.
@@ -150,6 +154,8 @@ pub(crate) fn compute<T: Element>(
             });
             Steps::new(steps.collect())
         });
+    let rows = RowPhases::all(plan, &classes, weights.rows * panel);
+    let has_taps = |row: &usize| rows.iter().any(|rows| rows.contains(*row));
     let panels = Panels {
         plan,
         source,
@@ -161,7 +167,10 @@ pub(crate) fn compute<T: Element>(
             Reads::new(&plan.axes[0], false),
             Reads::new(&plan.axes[1], true),
         ],
-        rows: RowPhases::all(plan, &classes, weights.rows * panel),
+        empty_rows: (0..plan.axes[0].target.step)
+            .filter(|row| !has_taps(row))
+            .collect(),
+        rows,
         whole_rows: has_whole_rows(plan, registers.lanes),
         steps,
         source_steps,
@@ -298,6 +307,7 @@ impl<T: Element> WithSimd for Compute<'_, T> {
             4 => panels.list_stores::<4>(group, lanes, segments, target, stores),
             step => panic!("{step} phases"),
         }
+        panels.list_empty_places(group, segments, target, &mut scratch.empty_places);
         match plan.axes[1].source.step {
             1 => panels.copy::<S, 1>(simd, group, scratch),
             2 => panels.copy::<S, 2>(simd, group, scratch),
@@ -318,6 +328,7 @@ impl<T: Element> WithSimd for Compute<'_, T> {
                 target,
                 scratch,
             };
+            written += block.write_empty_rows(simd);
             written += if panels.whole_rows {
                 simd.vectorize(ByRows { block, count })
             } else {

@@ -149,7 +149,7 @@ impl<T: Element> Block<'_, T> {
     }
 
     /// Computes and writes a row of `P` phases of a panel, for some channels: the first, and how many. Returns the
-    /// number of values, or nothing if not all vectors are whole or no tap reaches the row.
+    /// number of values, or nothing if not all vectors are whole.
     #[inline(always)]
     fn compute_row<S: Simd, const P: usize>(
         &mut self,
@@ -159,7 +159,7 @@ impl<T: Element> Block<'_, T> {
         [first, channels]: [usize; 2],
     ) -> Option<usize> {
         let panels = self.panels;
-        let class = phases.classes.clone().next()?;
+        let class = phases.classes.start;
         let mut places = [[0; P]; VECTORS];
         for (vector, places) in places.iter_mut().enumerate() {
             let vector = panel * VECTORS + vector;

@@ -46,7 +46,12 @@ impl RowPhases {
         self.rows[0].row
     }
 
-    /// All rows. The sums of one class take `values`.
+    /// Whether it is one of these rows.
+    pub(super) fn contains(&self, row: usize) -> bool {
+        self.rows.iter().any(|other| other.row == row)
+    }
+
+    /// All rows that taps reach. The sums of one class take `values`.
     pub(super) fn all(plan: &Plan, classes: &[Class], values: usize) -> Vec<Self> {
         let [height, width] = plan.axes.each_ref().map(|axis| axis.target.step);
         // The rows of a class are one and half a step further on, or one of them.
@@ -82,6 +87,7 @@ impl RowPhases {
                     rows: rows.collect(),
                 }
             })
+            .filter(|rows| !rows.classes.is_empty())
             .collect()
     }
 }
@@ -124,6 +130,10 @@ impl<T: Element> Panels<'_, T> {
         stores.clear();
         for vector in 0..segments.count() {
             for row in 0..height.step {
+                if self.empty_rows.contains(&row) {
+                    (0..N).for_each(|_| stores.end_list());
+                    continue;
+                }
                 // The lanes of this turn begin here, among those of all.
                 for begin in (0..N).map(|turn| turn * lanes) {
                     for segment in segments.list(vector) {
@@ -148,9 +158,68 @@ impl<T: Element> Panels<'_, T> {
             }
         }
     }
+
+    /// The places of rows that no tap reaches, in the group's first target channel, as far as they are neighbours.
+    pub(super) fn list_empty_places(
+        &self,
+        group: usize,
+        segments: &Lists<Segment>,
+        target: &Places<T>,
+        places: &mut Vec<Range<usize>>,
+    ) {
+        let [height, width] = self.plan.axes.each_ref().map(|axis| axis.target);
+        let (count, plane) = (self.plan.target.count, self.plan.target_plane());
+        places.clear();
+        for row in &self.empty_rows {
+            for segment in &segments.all {
+                let (y, x) = (segment.y * height.step + row, segment.x * width.step);
+                if y >= height.length {
+                    continue;
+                }
+                let map = segment.map * self.plan.problem.groups + group;
+                let first = map * count * plane + y * width.length + x;
+                let end = first + (segment.length * width.step).min(width.length - x);
+                assert!(end + (count - 1) * plane <= target.length());
+                match places.last_mut() {
+                    Some(last) if last.end == first => last.end = end,
+                    _ => places.push(first..end),
+                }
+            }
+        }
+    }
 }
 
 impl<T: Element> Block<'_, T> {
+    /// Writes the bias, or zeros, to the rows that no tap reaches. Returns the number of values.
+    #[inline(always)]
+    pub(super) fn write_empty_rows<S: Simd>(&self, simd: S) -> usize {
+        let (panels, lanes) = (self.panels, T::lanes::<S>());
+        let [first, count] = self.channels();
+        let all = self.group * panels.plan.target.count + first;
+        let mut written = 0;
+        for channel in 0..count {
+            let bias = panels.bias.map_or(T::default(), |bias| bias[all + channel]);
+            let bias = T::splat(simd, bias);
+            let to = self
+                .target
+                .at((first + channel) * panels.plan.target_plane());
+            for places in &self.scratch.empty_places {
+                let mut at = places.start;
+                while at + lanes <= places.end {
+                    let to = to.wrapping_add(at).cast::<T::Vector<S>>();
+                    // SAFETY: in the target, by the assertion in `list_empty_places`; a cell is in one unit only, and
+                    // so is a channel.
+                    unsafe { to.write_unaligned(bias) };
+                    at += lanes;
+                }
+                // SAFETY: as above.
+                unsafe { T::store_lanes(simd, to.wrapping_add(at), 0, places.end - at, bias) };
+                written += places.len();
+            }
+        }
+        written
+    }
+
     /// Adds the sums of a block up to phases, interleaves them, and adds the bias. Returns the number of
     /// values. `N` is the target's step.
     #[inline(always)]

@@ -13,8 +13,8 @@ use crate::element::Element;
 use crate::plan::{Plan, TapSum};
 use crate::threads::Threads;
 use crate::tile::Registers;
-use crate::tuning::{MAX_OWN_WEIGHTS_BYTES, MIN_OWN_WEIGHTS_CELLS};
-use crate::vectors::{as_uninit, load_part, store_part, take_all_turns, take_apart};
+use crate::tuning::{FETCHED_WEIGHT_VECTORS, MAX_OWN_WEIGHTS_BYTES, MIN_OWN_WEIGHTS_CELLS};
+use crate::vectors::{as_uninit, load_part, prefetch, store_part, take_all_turns, take_apart};
 
 /// How the weights of all classes are packed, and the packed weights if the threads share them.
 pub(super) struct Weights<T: Element> {
@@ -221,6 +221,8 @@ impl<T: Element> Pack<'_, T> {
                     for (row, vector) in vectors.iter_mut().enumerate().take(rows) {
                         let kernel = (self.first + first + row) * target + channel * source;
                         let at = (kernel + i) as isize;
+                        let ahead = kernel + i + FETCHED_WEIGHT_VECTORS * N;
+                        prefetch(self.weight.as_ptr().wrapping_add(ahead));
                         *vector = load_part::<S, T>(simd, self.weight, at, lanes);
                     }
                     let turns = take_all_turns::<S, T, N>(simd, vectors);
