@@ -16,7 +16,7 @@ use crate::tuning::{
     MAX_SHORT_SUM, MAX_SHORT_SUM_PRODUCTS, MAX_TINY_PLANE, MIN_FEW_TARGETS_SOURCES,
     MIN_ONE_TAP_SOURCES, MIN_OVERLAPPING_CHANNELS, MIN_PANEL_PRODUCTS, MIN_PLANNED_PRODUCTS,
     MIN_SCALAR_PRODUCT_PLANE, MIN_SCALAR_PRODUCT_WIDTH, MIN_SCATTER_CHANNELS,
-    MIN_SOURCES_PER_FEW_TARGET, MIN_TINY_PRODUCTS,
+    MIN_SHARED_CHECK_VALUES, MIN_SOURCES_PER_FEW_TARGET, MIN_TINY_PRODUCTS,
 };
 use crate::{
     depthwise, direct, grad_weight as by_tiles, lines, panels, pass, scalar_products, scatter,
@@ -44,7 +44,7 @@ pub(crate) fn forward<T: Element>(
         plan_panels::<T>(arch, problem, Plan::forward)
     };
     if let Some(plan) = plan
-        && is_fit_for(arch, &plan, input, weight)
+        && is_fit_for(arch, threads, &plan, input, weight)
     {
         panels::compute(arch, threads, &plan, input, weight, bias)
     } else if scatters {
@@ -52,7 +52,7 @@ pub(crate) fn forward<T: Element>(
         // that of reading the weights.
         let threads = Threads::worth(problem.products().max(4 * weight.len()));
         scatter::forward(arch, threads, problem, input, weight, bias)
-    } else if is_plain(problem) && !has_short_sums(problem) || !is_finite(arch, weight) {
+    } else if is_plain(problem) && !has_short_sums(problem) || !is_finite(arch, threads, weight) {
         direct::forward(threads, problem, input, weight, bias)
     } else if wide_stride::suits_forward::<T>(arch, problem) {
         wide_stride::forward(arch, threads, problem, input, weight, bias)
@@ -80,10 +80,10 @@ pub(crate) fn grad_input<T: Element>(
     );
     let threads = Threads::worth(problem.products());
     if let Some(plan) = plan_panels::<T>(arch, problem, Plan::grad_input)
-        && is_fit_for(arch, &plan, grad_output, weight)
+        && is_fit_for(arch, threads, &plan, grad_output, weight)
     {
         panels::compute(arch, threads, &plan, grad_output, weight, None)
-    } else if is_plain(problem) || !is_finite(arch, weight) {
+    } else if is_plain(problem) || !is_finite(arch, threads, weight) {
         direct::grad_input(threads, problem, weight, grad_output)
     } else if wide_stride::suits_grad_input::<T>(arch, problem) {
         wide_stride::grad_input(arch, threads, problem, weight, grad_output)
@@ -111,7 +111,7 @@ pub(crate) fn grad_weight<T: Element>(
         by_plain_loops()
     } else if has_long_scalar_products(problem) {
         // Both operands are padded with zeros; by tiles, only the output's gradient.
-        if is_finite(arch, input) && is_finite(arch, grad_output) {
+        if all_below(arch, threads, &[input, grad_output], T::INFINITY) {
             scalar_products::grad_weight(arch, threads, problem, input, grad_output)
         } else {
             by_plain_loops()
@@ -256,30 +256,40 @@ fn plan_panels<T: Element>(
 
 /// Whether the plan computes what it should. Minimal filtering adds and subtracts values before it multiplies
 /// them.
-fn is_fit_for<T: Element>(arch: Arch, plan: &Plan, source: &[T], weight: &[T]) -> bool {
+fn is_fit_for<T: Element>(
+    arch: Arch,
+    threads: Threads,
+    plan: &Plan,
+    source: &[T],
+    weight: &[T],
+) -> bool {
     if plan.has_pairs() {
-        is_moderate(arch, source) && is_moderate(arch, weight)
+        all_below(arch, threads, &[source, weight], T::MODERATE)
     } else {
-        is_finite(arch, weight)
+        is_finite(arch, threads, weight)
     }
 }
 
 /// Whether all values are finite. Copies are padded with zeros, and `0 * inf` would turn the padding
 /// into NaN.
-fn is_finite<T: Element>(arch: Arch, values: &[T]) -> bool {
-    all_below(arch, values, T::INFINITY)
+fn is_finite<T: Element>(arch: Arch, threads: Threads, values: &[T]) -> bool {
+    all_below(arch, threads, &[values], T::INFINITY)
 }
 
-/// Whether all values are so small that no sum of four, no product of two such sums, and no sum of
-/// such products is infinite. Minimal filtering adds and subtracts values before it multiplies them.
-fn is_moderate<T: Element>(arch: Arch, values: &[T]) -> bool {
-    all_below(arch, values, T::MODERATE)
-}
-
-fn all_below<T: Element>(arch: Arch, values: &[T], limit: T) -> bool {
+/// Whether all magnitudes are less than a limit, of some slices, by a call's threads.
+fn all_below<T: Element>(arch: Arch, threads: Threads, values: &[&[T]], limit: T) -> bool {
     let all = AtomicBool::new(true);
-    let threads = Threads::worth(4 * values.len());
-    threads.each(values.chunks(FINITE_CHECK_VALUES), |values| {
+    let count: usize = values.iter().map(|values| values.len()).sum();
+    let threads = if count < MIN_SHARED_CHECK_VALUES {
+        Threads::one()
+    } else {
+        threads
+    };
+    let parts = values
+        .iter()
+        .flat_map(|values| values.chunks(FINITE_CHECK_VALUES));
+    let parts: Vec<&[T]> = parts.collect();
+    threads.each(parts.into_iter(), |values| {
         all.fetch_and(arch.dispatch(AllBelow { values, limit }), Ordering::Relaxed);
     });
     all.into_inner()

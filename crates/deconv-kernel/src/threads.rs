@@ -20,10 +20,15 @@ impl Threads {
     /// As many as so many multiply-adds are worth.
     pub(crate) fn worth(muladds: usize) -> Self {
         if muladds < MIN_SHARED_MULADDS {
-            Self(1)
+            Self::one()
         } else {
             Self::all()
         }
+    }
+
+    /// The caller's.
+    pub(crate) fn one() -> Self {
+        Self(1)
     }
 
     #[cfg(test)]
