@@ -43,7 +43,7 @@ use crate::element::Element;
 use crate::output::{Fresh, Places};
 use crate::plan::Plan;
 use crate::threads::Threads;
-use crate::tile::{Registers, Step, Steps, VECTORS};
+use crate::tile::{self, Registers, Step, Steps, VECTORS};
 use crate::tuning::{
     MAX_PANEL_UNIT_BYTES, MAX_TILE_STEPS, PAIR_TILE_STEPS, PANEL_COPY_BLOCKS, UNITS_PER_THREAD,
 };
@@ -314,6 +314,7 @@ impl<T: Element> WithSimd for Compute<'_, T> {
             4 => panels.copy::<S, 4>(simd, group, scratch),
             step => panic!("copies at a step of {step}"),
         }
+        let mut ahead = panels.ahead(&unit, tile::rows::<S>());
         let mut written = 0;
         for block in unit.blocks.clone() {
             let own = &mut scratch.weights;
@@ -330,7 +331,11 @@ impl<T: Element> WithSimd for Compute<'_, T> {
             };
             written += block.write_empty_rows(simd);
             written += if panels.whole_rows {
-                simd.vectorize(ByRows { block, count })
+                simd.vectorize(ByRows {
+                    block,
+                    count,
+                    ahead: &mut ahead,
+                })
             } else {
                 simd.vectorize(ByClasses {
                     block,

@@ -22,12 +22,13 @@ use core::array;
 use pulp::{Simd, WithSimd};
 
 use super::target::{RowPhases, whole};
-use super::{Block, ByClasses};
+use super::{Block, ByClasses, Panels, Unit};
+use crate::ahead::Ahead;
 use crate::cut::even_part;
 use crate::element::Element;
 use crate::plan::{AxisPlan, Plan};
-use crate::tile::{self, Classes, Nothing, Results, Storing, Tile, VECTORS};
-use crate::tuning::MAX_TILE_STEPS;
+use crate::tile::{self, Classes, Fetching, Results, Storing, Tile, VECTORS};
+use crate::tuning::{MAX_NEXT_SOURCES, MAX_TILE_STEPS, MIN_NEXT_BYTES, MIN_NEXT_SOURCES};
 use crate::vectors::take_all_turns;
 
 /// Whether a tile can hold all phases of a row, because each is one tap at the same place, and write vectors of so
@@ -95,6 +96,8 @@ pub(super) struct ByRows<'a, T: Element> {
     pub(super) block: Block<'a, T>,
     /// How many panels the unit has.
     pub(super) count: usize,
+    /// What tiles ask for.
+    pub(super) ahead: &'a mut Ahead<T>,
 }
 
 impl<T: Element> WithSimd for ByRows<'_, T> {
@@ -107,6 +110,31 @@ impl<T: Element> WithSimd for ByRows<'_, T> {
             4 => self.compute::<S, 4>(simd),
             step => panic!("{step} phases"),
         }
+    }
+}
+
+impl<T: Element> Panels<'_, T> {
+    /// The source of the unit that comes next, for the tiles of this one, if rows are whole and much is read and written.
+    pub(super) fn ahead(&self, unit: &Unit, most_rows: usize) -> Ahead<T> {
+        let (plan, channels) = (self.plan, self.plan.source.count);
+        let maps = plan.problem.batch * plan.problem.groups;
+        let values = channels * plan.source_plane() + plan.target.count * plan.target_plane();
+        let pays = (MIN_NEXT_SOURCES..=MAX_NEXT_SOURCES).contains(&channels)
+            && maps * values * size_of::<T>() >= MIN_NEXT_BYTES;
+        let first = unit.cells.end;
+        if !self.whole_rows || !pays || first >= plan.problem.batch * self.map_cells() {
+            return Ahead::nothing();
+        }
+        let map = first / self.map_cells() * plan.problem.groups + unit.group;
+        let place = first % self.map_cells();
+        let runs = (0..channels).map(|channel| {
+            let at = (map * channels + channel) * plan.source_plane() + place;
+            (self.source[at..].as_ptr(), unit.cells.len())
+        });
+        // The first tile of a panel copies.
+        let [height, width] = plan.axes.each_ref().map(|axis| axis.target.step);
+        let tiles = plan.target.count.div_ceil(most_rows / width) * height - 1;
+        Ahead::new(runs, tiles * unit.cells.len().div_ceil(self.panel))
     }
 }
 
@@ -123,7 +151,8 @@ impl<T: Element> ByRows<'_, T> {
             // The rows of some channels, which are neighbours in memory, one after the other.
             for rows in &block.panels.rows {
                 for panel in 0..self.count {
-                    if let Some(values) = block.compute_row::<S, P>(simd, panel, rows, some) {
+                    let values = block.compute_row::<S, P>(simd, panel, rows, some, self.ahead);
+                    if let Some(values) = values {
                         written += values;
                     } else if first == 0 {
                         // All channels of the block.
@@ -157,6 +186,7 @@ impl<T: Element> Block<'_, T> {
         panel: usize,
         phases: &RowPhases,
         [first, channels]: [usize; 2],
+        ahead: &mut Ahead<T>,
     ) -> Option<usize> {
         let panels = self.panels;
         let class = phases.classes.start;
@@ -204,7 +234,8 @@ impl<T: Element> Block<'_, T> {
             tile(panels.source).run_beside(simd, starts, turns, Storing::to(copies));
         } else {
             let starts: [usize; VECTORS] = array::from_fn(|i| i * panels.panel / VECTORS);
-            tile(&copies[operands.copies..]).run_beside(simd, starts, turns, Nothing);
+            let places = Fetching(ahead.next(steps.all().len()));
+            tile(&copies[operands.copies..]).run_beside(simd, starts, turns, places);
         }
         Some(channels * P * panels.panel)
     }
