@@ -140,11 +140,14 @@ pub(crate) fn compute<T: Element>(
 ) -> Vec<T> {
     let classes = plan.classes();
     let registers = Registers::of::<T>(arch);
-    let weights = Weights::pack(arch, threads, registers, plan, &classes, weight);
     let panel = VECTORS * registers.lanes;
     // Some channels are copied at once; and without the place of one more, all copies of a channel would
     // fall on the same sets of the cache.
     let copy_stride = (plan.source.count.next_multiple_of(8) + 1) * panel;
+    let [height, width] = &plan.axes;
+    let panels = (plan.problem.batch * height.all_cells() * width.all_cells()).div_ceil(panel);
+    let copies = panels * plan.copies() * copy_stride;
+    let weights = Weights::pack(arch, threads, registers, plan, &classes, weight, copies);
     let (steps, operands) = steps(plan, &classes, weights.rows, panel, copy_stride);
     let source_steps = (plan.copies() == 1 && !plan.has_pairs() && plan.axes[1].source.step == 1)
         .then(|| {
@@ -203,7 +206,7 @@ pub(crate) fn compute<T: Element>(
 
 impl<T: Element> Panels<'_, T> {
     /// Cuts the target. Where there are few panels, the target channels are cut too, though each part then
-    /// copies the source anew.
+    /// copies the source anew: so that all threads have work, or that none needs another's weights.
     fn units(&self, threads: Threads) -> Vec<Unit> {
         let problem = &self.plan.problem;
         let cells = problem.batch * self.map_cells();
@@ -213,7 +216,12 @@ impl<T: Element> Panels<'_, T> {
             let units = problem.groups * panels * parts;
             units.div_ceil(threads.count()) * (blocks.div_ceil(*parts) + PANEL_COPY_BLOCKS)
         };
-        let parts = (1..=blocks).min_by_key(time).unwrap_or(1);
+        let by_blocks = self.weights.by_blocks;
+        let parts = if by_blocks {
+            threads.count().min(blocks)
+        } else {
+            (1..=blocks).min_by_key(time).unwrap_or(1)
+        };
         let blocks_of_a_part = blocks.div_ceil(parts);
         // Several panels, since a channel's values lie side by side: as many as fit in the cache, but the same
         // number of units for each thread.
@@ -221,6 +229,7 @@ impl<T: Element> Panels<'_, T> {
         let count = panels.div_ceil(fit.max(1));
         let count = count.max(UNITS_PER_THREAD * threads.count().div_ceil(parts));
         let count = count.next_multiple_of(threads.count()).min(panels);
+        let count = if by_blocks { 1 } else { count };
         let mut units = Vec::with_capacity(problem.groups * count * parts);
         for group in 0..problem.groups {
             for unit in 0..count {

@@ -13,7 +13,10 @@ use crate::element::Element;
 use crate::plan::{Plan, TapSum};
 use crate::threads::Threads;
 use crate::tile::Registers;
-use crate::tuning::{FETCHED_WEIGHT_VECTORS, MAX_OWN_WEIGHTS_BYTES, MIN_OWN_WEIGHTS_CELLS};
+use crate::tuning::{
+    FETCHED_WEIGHT_VECTORS, MAX_BY_BLOCKS_BYTES, MAX_BY_BLOCKS_CELLS, MAX_OWN_WEIGHTS_BYTES,
+    MIN_BY_BLOCKS_TARGETS, MIN_OWN_WEIGHTS_CELLS,
+};
 use crate::vectors::{as_uninit, load_part, prefetch, store_part, take_all_turns, take_apart};
 
 /// How the weights of all classes are packed, and the packed weights if the threads share them.
@@ -24,6 +27,8 @@ pub(super) struct Weights<T: Element> {
     /// Target channels of a block, and blocks of a group.
     pub(super) rows: usize,
     pub(super) blocks: usize,
+    /// Whether a thread takes some of the blocks with all panels, so nobody else needs what it packs.
+    pub(super) by_blocks: bool,
     sums: Vec<PackedSum>,
     /// Where each class begins in a block, and where the last ends.
     classes: Vec<usize>,
@@ -38,6 +43,7 @@ pub(super) struct OwnWeights<T: Element> {
 }
 
 impl<T: Element> Weights<T> {
+    /// The copies of all panels are so many values.
     pub(super) fn pack(
         arch: Arch,
         threads: Threads,
@@ -45,8 +51,18 @@ impl<T: Element> Weights<T> {
         plan: &Plan,
         classes: &[Class],
         weight: &[T],
+        copies: usize,
     ) -> Self {
-        let rows = even_part(plan.target.count, registers.rows);
+        let [height, width] = &plan.axes;
+        let cells = plan.problem.batch * height.all_cells() * width.all_cells();
+        let count = threads.count();
+        let by_blocks = count > 1
+            && plan.has_pairs()
+            && cells <= MAX_BY_BLOCKS_CELLS
+            && copies * size_of::<T>() <= MAX_BY_BLOCKS_BYTES
+            && plan.target.count >= MIN_BY_BLOCKS_TARGETS * count;
+        let parts = if by_blocks { count } else { 1 };
+        let rows = even_part(plan.target.count.div_ceil(parts), registers.rows);
         let blocks = plan.target.count.div_ceil(rows);
         let mut starts = vec![0];
         let mut sums = Vec::new();
@@ -67,15 +83,14 @@ impl<T: Element> Weights<T> {
             values: Buffer::default(),
             rows,
             blocks,
+            by_blocks,
             sums,
             classes: starts,
         };
         let length = plan.problem.groups * blocks * weights.block_length();
-        let [height, width] = &plan.axes;
-        let cells = plan.problem.batch * height.all_cells() * width.all_cells();
         let is_cheap = length * size_of::<T>() <= MAX_OWN_WEIGHTS_BYTES
-            && cells >= MIN_OWN_WEIGHTS_CELLS * threads.count();
-        if threads.count() == 1 || !is_cheap {
+            && cells >= MIN_OWN_WEIGHTS_CELLS * count;
+        if count == 1 || !is_cheap && !by_blocks {
             let mut values = Buffer::new(length);
             let jobs = values.chunks_exact_mut(weights.block_length()).enumerate();
             threads.each(jobs, |(index, to)| {
