@@ -113,31 +113,6 @@ impl<T: Element> WithSimd for ByRows<'_, T> {
     }
 }
 
-impl<T: Element> Panels<'_, T> {
-    /// The source of the unit that comes next, for the tiles of this one, if rows are whole and much is read and written.
-    pub(super) fn ahead(&self, unit: &Unit, most_rows: usize) -> Ahead<T> {
-        let (plan, channels) = (self.plan, self.plan.source.count);
-        let maps = plan.problem.batch * plan.problem.groups;
-        let values = channels * plan.source_plane() + plan.target.count * plan.target_plane();
-        let pays = (MIN_NEXT_SOURCES..=MAX_NEXT_SOURCES).contains(&channels)
-            && maps * values * size_of::<T>() >= MIN_NEXT_BYTES;
-        let first = unit.cells.end;
-        if !self.whole_rows || !pays || first >= plan.problem.batch * self.map_cells() {
-            return Ahead::nothing();
-        }
-        let map = first / self.map_cells() * plan.problem.groups + unit.group;
-        let place = first % self.map_cells();
-        let runs = (0..channels).map(|channel| {
-            let at = (map * channels + channel) * plan.source_plane() + place;
-            (self.source[at..].as_ptr(), unit.cells.len())
-        });
-        // The first tile of a panel copies.
-        let [height, width] = plan.axes.each_ref().map(|axis| axis.target.step);
-        let tiles = plan.target.count.div_ceil(most_rows / width) * height - 1;
-        Ahead::new(runs, tiles * unit.cells.len().div_ceil(self.panel))
-    }
-}
-
 impl<T: Element> ByRows<'_, T> {
     /// With `P` phases.
     #[inline(always)]
@@ -238,5 +213,31 @@ impl<T: Element> Block<'_, T> {
             tile(&copies[operands.copies..]).run_beside(simd, starts, turns, places);
         }
         Some(channels * P * panels.panel)
+    }
+}
+
+impl<T: Element> Panels<'_, T> {
+    /// The source of the unit that comes next, for the tiles of this one, if rows are whole and much is read and
+    /// written. Some of it may lie behind a map.
+    pub(super) fn ahead(&self, unit: &Unit, most_rows: usize) -> Ahead<T> {
+        let (plan, channels) = (self.plan, self.plan.source.count);
+        let maps = plan.problem.batch * plan.problem.groups;
+        let values = channels * plan.source_plane() + plan.target.count * plan.target_plane();
+        let pays = (MIN_NEXT_SOURCES..=MAX_NEXT_SOURCES).contains(&channels)
+            && maps * values * size_of::<T>() >= MIN_NEXT_BYTES;
+        let first = unit.cells.end;
+        if !self.whole_rows || !pays || first >= plan.problem.batch * self.map_cells() {
+            return Ahead::nothing();
+        }
+        let map = first / self.map_cells() * plan.problem.groups + unit.group;
+        let place = first % self.map_cells();
+        let runs = (0..channels).map(|channel| {
+            let at = (map * channels + channel) * plan.source_plane() + place;
+            (self.source.as_ptr().wrapping_add(at), unit.cells.len())
+        });
+        // The first tile of a panel copies.
+        let [height, width] = plan.axes.each_ref().map(|axis| axis.target.step);
+        let tiles = plan.target.count.div_ceil(most_rows / width) * height - 1;
+        Ahead::new(runs, tiles * unit.cells.len().div_ceil(self.panel))
     }
 }

@@ -4,7 +4,8 @@ use super::{Case, archs, each_product, same};
 use crate::draw::Draw;
 use crate::plan::Plan;
 use crate::threads::Threads;
-use crate::{Axis, Problem, depthwise, panels};
+use crate::tuning::MIN_NEXT_BYTES;
+use crate::{Arch, Axis, Problem, depthwise, panels};
 
 /// Upsampling, channel by channel and with two outputs of each channel; maps below and above a vector.
 #[test]
@@ -70,6 +71,28 @@ fn threads_that_pack_their_own_weights_are_exact() {
         }
         super::pool(3).install(|| case.check::<f32>(arch, |value| value as f32));
     }
+}
+
+/// An output that is longer than its map, and large: what its units ask for ahead lies behind the input.
+#[test]
+fn large_outputs_that_are_longer_than_their_map_are_exact() {
+    let longer = |input, output| Axis {
+        output,
+        ..same(input, 2, 2, 1)
+    };
+    let problem = Problem {
+        batch: 1,
+        groups: 1,
+        c_in: 24,
+        c_out: 24,
+        axes: [longer(180, 384), longer(190, 383)],
+    };
+    let plan = panels::plan(&problem, Plan::forward).expect("a plan");
+    assert!(panels::pays::<f32>(Arch::new(), &plan));
+    let bytes = (24 * (problem.input_plane() + problem.output_plane())) * size_of::<f32>();
+    assert!(bytes >= MIN_NEXT_BYTES);
+    let case = Case::new(&mut Draw::new(14), problem);
+    case.check::<f32>(Arch::new(), |value| value as f32);
 }
 
 /// Minimal filtering subtracts neighbours before it multiplies them. A number that is too large for
