@@ -38,8 +38,8 @@ pub(super) struct Weights<T: Element> {
 #[derive(Default)]
 pub(super) struct OwnWeights<T: Element> {
     values: Buffer<T>,
-    /// Which blocks of all groups it has packed.
-    packed: Vec<bool>,
+    /// The block of all groups that is packed in each place: in the only place, or in its own.
+    packed: Vec<Option<usize>>,
 }
 
 impl<T: Element> Weights<T> {
@@ -137,16 +137,22 @@ impl<T: Element> Weights<T> {
         if !self.values.is_empty() {
             return;
         }
-        let (count, length) = (plan.problem.groups * self.blocks, self.block_length());
+        let length = self.block_length();
         if own.packed.is_empty() {
-            own.packed = vec![false; count];
-            own.values = Buffer::new(count * length);
+            let kept = if self.by_blocks {
+                1
+            } else {
+                plan.problem.groups * self.blocks
+            };
+            own.packed = vec![None; kept];
+            own.values = Buffer::new(kept * length);
         }
         let index = group * self.blocks + block;
-        if !own.packed[index] {
-            let to = &mut own.values[index * length..][..length];
+        let place = index % own.packed.len();
+        if own.packed[place] != Some(index) {
+            let to = &mut own.values[place * length..][..length];
             simd.vectorize(self.pack_block(plan, weight, index, to));
-            own.packed[index] = true;
+            own.packed[place] = Some(index);
         }
     }
 
@@ -163,12 +169,13 @@ impl<T: Element> Weights<T> {
         [group, block]: [usize; 2],
         classes: Range<usize>,
     ) -> &'a [T] {
-        let values = if self.values.is_empty() {
-            &own.values
+        let index = group * self.blocks + block;
+        let (values, place) = if self.values.is_empty() {
+            (&own.values, index % own.packed.len())
         } else {
-            &self.values
+            (&self.values, index)
         };
-        let first = (group * self.blocks + block) * self.block_length();
+        let first = place * self.block_length();
         &values[first..][self.classes[classes.start]..self.classes[classes.end]]
     }
 }
