@@ -133,6 +133,17 @@ impl Plan {
         self.copies() == 1 && !self.has_pairs() && self.axes.iter().all(as_it_is)
     }
 
+    /// Cells of a map of the target.
+    pub(crate) fn map_cells(&self) -> usize {
+        let [height, width] = &self.axes;
+        height.all_cells() * width.all_cells()
+    }
+
+    /// Cells of all maps.
+    pub(crate) fn cells(&self) -> usize {
+        self.problem.batch * self.map_cells()
+    }
+
     /// Values of one channel's source map.
     pub(crate) fn source_plane(&self) -> usize {
         let [height, width] = &self.axes;

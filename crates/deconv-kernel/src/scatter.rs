@@ -14,6 +14,8 @@
 //! The lanes are the taps, which lie side by side in the weight, or the positions, whichever fill
 //! their vectors better.
 
+mod add;
+
 use core::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
@@ -400,53 +402,6 @@ impl<T: Element> Scatter<'_, T> {
         let lines = count.div_ceil(line);
         for i in part * lines / parts..(part + 1) * lines / parts {
             prefetch(weights.as_ptr().wrapping_add(i * line));
-        }
-    }
-
-    /// Adds a map's products, `[position][tap]`, to their places.
-    #[inline(always)]
-    fn add_taps(&self, products: &[T], stride: usize, output: &mut [T]) {
-        let [height, width] = &self.problem.axes;
-        let rows = self.places[0].chunks(height.kernel).enumerate();
-        for (i, rows) in rows {
-            for (j, columns) in self.places[1].chunks(width.kernel).enumerate() {
-                let products = &products[(i * width.input + j) * stride..];
-                let products = products.chunks(width.kernel);
-                for (&row, products) in rows.iter().zip(products) {
-                    if row < height.output {
-                        let output = &mut output[row * width.output..][..width.output];
-                        for (&column, product) in columns.iter().zip(products) {
-                            if let Some(sum) = output.get_mut(column) {
-                                *sum += *product;
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// Adds a map's products, `[tap][position]`, to their places.
-    #[inline(always)]
-    fn add_positions(&self, products: &[T], stride: usize, output: &mut [T]) {
-        let [height, width] = &self.problem.axes;
-        for a in 0..height.kernel {
-            for b in 0..width.kernel {
-                let products = &products[(a * width.kernel + b) * stride..];
-                let columns = self.places[1][b..].iter().step_by(width.kernel);
-                for i in 0..height.input {
-                    let row = self.places[0][i * height.kernel + a];
-                    if row < height.output {
-                        let output = &mut output[row * width.output..][..width.output];
-                        let products = &products[i * width.input..][..width.input];
-                        for (&column, product) in columns.clone().zip(products) {
-                            if let Some(sum) = output.get_mut(column) {
-                                *sum += *product;
-                            }
-                        }
-                    }
-                }
-            }
         }
     }
 }

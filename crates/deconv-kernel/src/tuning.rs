@@ -155,8 +155,8 @@ pub(crate) const FETCHED_WEIGHT_VECTORS: usize = 4;
 /// Where there are at most so many cells, a thread takes all of them for some of the target channels, with minimal
 /// filtering: it copies the source for itself, but packs only weights that nobody else needs. Between two processors
 /// that answered each other within 0.1 microseconds, five layers and their gradients of the input took 0.86 to 1.02
-/// times less time (`decoder_16` 1.02 and 0.90); the same two at times took 0.4 (they are virtual), and then 1.49 to 1.69
-/// times less (1.62 and 1.58). With few cells, packed weights are what threads exchange most.
+/// times less time (`decoder_16` 1.02 and 0.90); the same two at times took 0.4 (they are virtual), and then 1.23 to 1.65
+/// times less (1.60 and 1.62). With few cells, packed weights are what threads exchange most.
 pub(crate) const MAX_BY_BLOCKS_CELLS: usize = 128;
 
 /// Of all copies, for which each thread needs room. See [`MAX_BY_BLOCKS_CELLS`].
@@ -273,7 +273,7 @@ pub(crate) const MAX_SPREAD_ROWS: usize = 10;
 /// Values that a job packs, transposes or reorders at least. Not measured.
 pub(crate) const MIN_VALUES_PER_JOB: usize = 1 << 14;
 
-/// Values that a job of the finite check looks at. 16,384 are 0.95 to 1.03 times as fast.
+/// Values that a job of the finite check looks at. 16,384 are 0.97 to 1.03 times as fast.
 pub(crate) const FINITE_CHECK_VALUES: usize = 1 << 13;
 
 /// So many values and more are checked by all threads of a call, which read them next. Before, only 524,288 and more

@@ -44,7 +44,7 @@ pub(crate) fn pays<T: Element>(arch: Arch, plan: &Plan) -> bool {
     let products = taps(height) * taps(width);
     let classes = height.classes.len() * width.classes.len();
     let (sources, targets) = (plan.source.count, plan.target.count);
-    let cells = problem.batch * height.all_cells() * width.all_cells();
+    let cells = plan.cells();
     let weights = products * sources * targets;
     if plan.copies() * sources * panel * size_of::<T>() > MAX_PANEL_BYTES
         || weights * size_of::<T>() > MAX_PANEL_WEIGHTS_BYTES
@@ -55,7 +55,7 @@ pub(crate) fn pays<T: Element>(arch: Arch, plan: &Plan) -> bool {
         // The kernels of a target channel lie side by side.
         let is_forward = plan.source.weight_stride == problem.taps();
         let planes = height.source.step * width.source.step;
-        let is_small = height.all_cells() * width.all_cells() <= MAX_UNPAIRED_SMALL_MAP;
+        let is_small = plan.map_cells() <= MAX_UNPAIRED_SMALL_MAP;
         return if plan.copies() > planes {
             false // Taps overlap, so there is a copy for each shift.
         } else if is_forward {

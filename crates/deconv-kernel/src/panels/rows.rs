@@ -185,11 +185,8 @@ impl<T: Element> Block<'_, T> {
             channels,
         };
         let scratch = &mut *self.scratch;
-        let is_first = self.is_first && (class, first) == (0, 0);
-        let starts = scratch.starts[panel].filter(|_| is_first);
-        let in_source = panels.source_steps.as_ref().zip(starts);
-        let operands = &panels.operands[class];
-        let steps = in_source.map_or(&panels.steps[operands.steps], |(steps, _)| steps);
+        let starts = scratch.starts[panel].filter(|_| self.is_first && first == 0);
+        let (steps, in_source) = panels.steps_of(class, starts);
         let block = [self.group, self.block];
         let weights = panels
             .weights
@@ -205,12 +202,12 @@ impl<T: Element> Block<'_, T> {
             range: 0..steps.all().len(),
         };
         let copies = &mut scratch.copies[panel * panels.panel_copies()..];
-        if let Some((_, starts)) = in_source {
+        if let Some(starts) = in_source {
             tile(panels.source).run_beside(simd, starts, turns, Storing::to(copies));
         } else {
             let starts: [usize; VECTORS] = array::from_fn(|i| i * panels.panel / VECTORS);
             let places = Fetching(ahead.next(steps.all().len()));
-            tile(&copies[operands.copies..]).run_beside(simd, starts, turns, places);
+            tile(&copies[panels.operands[class].copies..]).run_beside(simd, starts, turns, places);
         }
         Some(channels * P * panels.panel)
     }
@@ -226,11 +223,11 @@ impl<T: Element> Panels<'_, T> {
         let pays = (MIN_NEXT_SOURCES..=MAX_NEXT_SOURCES).contains(&channels)
             && maps * values * size_of::<T>() >= MIN_NEXT_BYTES;
         let first = unit.cells.end;
-        if !self.whole_rows || !pays || first >= plan.problem.batch * self.map_cells() {
+        if !self.whole_rows || !pays || first >= plan.cells() {
             return Ahead::nothing();
         }
-        let map = first / self.map_cells() * plan.problem.groups + unit.group;
-        let place = first % self.map_cells();
+        let map = first / plan.map_cells() * plan.problem.groups + unit.group;
+        let place = first % plan.map_cells();
         let runs = (0..channels).map(|channel| {
             let at = (map * channels + channel) * plan.source_plane() + place;
             (self.source.as_ptr().wrapping_add(at), unit.cells.len())

@@ -212,8 +212,10 @@ impl<T: Element> Block<'_, T> {
                     unsafe { to.write_unaligned(bias) };
                     at += lanes;
                 }
-                // SAFETY: as above.
-                unsafe { T::store_lanes(simd, to.wrapping_add(at), 0, places.end - at, bias) };
+                if at < places.end {
+                    // SAFETY: as above.
+                    unsafe { T::store_lanes(simd, to.wrapping_add(at), 0, places.end - at, bias) };
+                }
                 written += places.len();
             }
         }

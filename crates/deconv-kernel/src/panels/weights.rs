@@ -53,8 +53,7 @@ impl<T: Element> Weights<T> {
         weight: &[T],
         copies: usize,
     ) -> Self {
-        let [height, width] = &plan.axes;
-        let cells = plan.problem.batch * height.all_cells() * width.all_cells();
+        let cells = plan.cells();
         let count = threads.count();
         let by_blocks = count > 1
             && plan.has_pairs()
