@@ -185,8 +185,11 @@ impl<T: Element> Block<'_, T> {
             channels,
         };
         let scratch = &mut *self.scratch;
-        let starts = scratch.starts[panel].filter(|_| self.is_first && first == 0);
-        let (steps, in_source) = panels.steps_of(class, starts);
+        let is_first = self.is_first && (class, first) == (0, 0);
+        let starts = scratch.starts[panel].filter(|_| is_first);
+        let in_source = panels.source_steps.as_ref().zip(starts);
+        let operands = &panels.operands[class];
+        let steps = in_source.map_or(&panels.steps[operands.steps], |(steps, _)| steps);
         let block = [self.group, self.block];
         let weights = panels
             .weights
@@ -202,12 +205,12 @@ impl<T: Element> Block<'_, T> {
             range: 0..steps.all().len(),
         };
         let copies = &mut scratch.copies[panel * panels.panel_copies()..];
-        if let Some(starts) = in_source {
+        if let Some((_, starts)) = in_source {
             tile(panels.source).run_beside(simd, starts, turns, Storing::to(copies));
         } else {
             let starts: [usize; VECTORS] = array::from_fn(|i| i * panels.panel / VECTORS);
             let places = Fetching(ahead.next(steps.all().len()));
-            tile(&copies[panels.operands[class].copies..]).run_beside(simd, starts, turns, places);
+            tile(&copies[operands.copies..]).run_beside(simd, starts, turns, places);
         }
         Some(channels * P * panels.panel)
     }

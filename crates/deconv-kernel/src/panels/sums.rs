@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use pulp::Simd;
 
-use super::{Block, Panels};
+use super::Block;
 use crate::class::Class;
 use crate::element::Element;
 use crate::plan::Plan;
@@ -54,22 +54,6 @@ pub(super) fn steps(
     (patterns.iter().map(steps_of).collect(), operands)
 }
 
-impl<T: Element> Panels<'_, T> {
-    /// The steps of a class, and where its vectors begin in the source, if it reads that in place: the first class does,
-    /// where there are such `starts`.
-    #[inline(always)]
-    pub(super) fn steps_of(
-        &self,
-        class: usize,
-        starts: Option<[usize; VECTORS]>,
-    ) -> (&Steps, Option<[usize; VECTORS]>) {
-        match &self.source_steps {
-            Some(steps) if class == 0 && starts.is_some() => (steps, starts),
-            _ => (&self.steps[self.operands[class].steps], None),
-        }
-    }
-}
-
 impl<T: Element> Block<'_, T> {
     /// Computes the sums of some classes for a panel.
     #[inline(always)]
@@ -83,8 +67,9 @@ impl<T: Element> Block<'_, T> {
         let sums = scratch.sums.chunks_exact_mut(rows * panels.panel);
         for (class, sums) in classes.zip(sums) {
             let operands = &panels.operands[class];
-            let starts = scratch.starts[panel].filter(|_| self.is_first);
-            let (steps, in_source) = panels.steps_of(class, starts);
+            let starts = scratch.starts[panel].filter(|_| self.is_first && class == 0);
+            let in_source = panels.source_steps.as_ref().zip(starts);
+            let steps = in_source.map_or(&panels.steps[operands.steps], |(steps, _)| steps);
             let end = steps.all().len();
             let block = [self.group, self.block];
             let weights = panels.weights.of(&scratch.weights, block, class..class + 1);
@@ -101,7 +86,7 @@ impl<T: Element> Block<'_, T> {
                     stride: panels.panel,
                     begin: first == 0,
                 };
-                if let Some(starts) = in_source {
+                if let Some((_, starts)) = in_source {
                     let copies = Storing::to(&mut copies[first * panels.panel..]);
                     tile(panels.source).run_beside(simd, starts, sums, copies);
                 } else {

@@ -138,21 +138,23 @@ impl<T: Element> Weights<T> {
         }
         let length = self.block_length();
         if own.packed.is_empty() {
-            let kept = if self.by_blocks {
-                1
-            } else {
-                plan.problem.groups * self.blocks
-            };
+            let kept = self.own_place(plan.problem.groups * self.blocks - 1) + 1;
             own.packed = vec![None; kept];
             own.values = Buffer::new(kept * length);
         }
         let index = group * self.blocks + block;
-        let place = index % own.packed.len();
+        let place = self.own_place(index);
         if own.packed[place] != Some(index) {
             let to = &mut own.values[place * length..][..length];
             simd.vectorize(self.pack_block(plan, weight, index, to));
             own.packed[place] = Some(index);
         }
+    }
+
+    /// Where a thread keeps a block that it packs for itself: if it needs each once, all in the same place.
+    #[inline(always)]
+    fn own_place(&self, index: usize) -> usize {
+        if self.by_blocks { 0 } else { index }
     }
 
     /// From a class to the next, if both have as many taps.
@@ -170,7 +172,7 @@ impl<T: Element> Weights<T> {
     ) -> &'a [T] {
         let index = group * self.blocks + block;
         let (values, place) = if self.values.is_empty() {
-            (&own.values, index % own.packed.len())
+            (&own.values, self.own_place(index))
         } else {
             (&self.values, index)
         };
