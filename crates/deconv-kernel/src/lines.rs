@@ -20,6 +20,7 @@
 
 mod read;
 mod sums;
+mod write;
 
 use core::mem::MaybeUninit;
 use core::ops::Range;
@@ -40,7 +41,7 @@ use crate::tuning::{
     UNITS_PER_THREAD,
 };
 
-use self::sums::{MAX_VECTORS, Operands, write};
+use self::sums::{MAX_VECTORS, Operands};
 
 /// The most output channels whose sums are there at once.
 const MAX_TARGETS: usize = 4;
@@ -86,6 +87,10 @@ struct Lines<'a, T> {
     axes: [Line; 2],
     /// A step for each input channel and tap of a phase, `[phase_h][phase_w]`.
     phases: Vec<Steps>,
+    /// Of each row of phases, whether taps reach it.
+    reached: Vec<bool>,
+    /// The number of phases of a line of the output.
+    line_phases: usize,
     /// Rows and columns of cells that are computed at once.
     rows: usize,
     columns: usize,
@@ -258,11 +263,15 @@ impl<'a, T: Element> Lines<'a, T> {
                 steps.push(Steps::new(list));
             }
         }
+        let line_phases = width.phases.len();
+        let is_reached = |row: &[Steps]| row.iter().any(|steps| !steps.all().is_empty());
         Self {
             problem,
             input,
             weight,
             bias,
+            reached: steps.chunks(line_phases.max(1)).map(is_reached).collect(),
+            line_phases,
             phases: steps,
             rows,
             columns,
@@ -319,22 +328,21 @@ impl<T: Element> WithSimd for Unit<'_, '_, T> {
             let group = part.map_and_group % problem.groups;
             let first = group * problem.group_c_out() + part.first;
             let input = &lines.input[part.map_and_group * channels * problem.input_plane()..];
-            let (target, after) = planes.split_at_mut(part.channels * plane);
-            planes = after;
             for cells in lines.blocks() {
                 let values = lines.read(simd, input, &cells, &mut scratch.copies);
                 let sums = &mut scratch.sums;
-                for (i, target) in target.chunks_mut(lines.targets * plane).enumerate() {
-                    let o = first + i * lines.targets;
-                    match target.len() / plane {
+                for i in (0..part.channels).step_by(lines.targets) {
+                    let (o, count) = (first + i, lines.targets.min(part.channels - i));
+                    match count {
                         4 => lines.add_up::<S, 4>(simd, o, values, &cells, sums),
                         3 => lines.add_up::<S, 3>(simd, o, values, &cells, sums),
                         2 => lines.add_up::<S, 2>(simd, o, values, &cells, sums),
                         _ => lines.add_up::<S, 1>(simd, o, values, &cells, sums),
                     }
-                    lines.write(simd, o, &cells, sums, target);
+                    lines.write(simd, [o, count], &cells, sums, &mut planes[i * plane..]);
                 }
             }
+            planes = planes.split_at_mut(part.channels * plane).1;
         }
     }
 }
@@ -368,7 +376,7 @@ impl<T: Element> Lines<'_, T> {
         // Up to the last cell of the last row.
         let count = (cells.rows.len() - 1) * self.line_stride + cells.columns.len();
         for (phase, steps) in self.phases.iter().enumerate() {
-            if self.is_empty(phase / self.line_phases()) {
+            if !self.reached[phase / self.line_phases] {
                 continue;
             }
             let operands = Operands::<T, N> {
@@ -383,55 +391,8 @@ impl<T: Element> Lines<'_, T> {
         }
     }
 
-    /// Writes some rows of cells of some output channels, from channel `o` on.
-    #[inline(always)]
-    fn write<S: Simd>(
-        &self,
-        simd: S,
-        o: usize,
-        cells: &Cells,
-        sums: &[T],
-        target: &mut [MaybeUninit<T>],
-    ) {
-        let (problem, phases) = (self.problem, self.line_phases());
-        let [y, x] = &problem.axes;
-        let (first, end) = (cells.columns.start * x.stride, cells.columns.end * x.stride);
-        let length = end.min(x.output) - first;
-        let whole_lines = self.columns == self.axes[1].cells;
-        let planes = target.chunks_exact_mut(problem.output_plane());
-        let sums = sums.chunks(self.phases.len() * self.phase_stride);
-        for (i, (target, sums)) in planes.zip(sums).enumerate() {
-            for line in cells.rows.start * y.stride..y.output.min(cells.rows.end * y.stride) {
-                let (cell, phase) = (line / y.stride - cells.rows.start, line % y.stride);
-                let target = &mut target[line * x.output + first..];
-                if self.is_empty(phase) {
-                    target[..length].fill(MaybeUninit::new(self.bias_of(o + i)));
-                    continue;
-                }
-                let at = phase * phases * self.phase_stride + cell * self.line_stride;
-                let space = if whole_lines { target.len() } else { length };
-                let target = &mut target[..space];
-                write(simd, &sums[at..], self.phase_stride, phases, target, length);
-            }
-        }
-    }
-
     fn bias_of(&self, channel: usize) -> T {
         self.bias.map_or(T::default(), |bias| bias[channel])
-    }
-
-    /// The number of phases of a line of the output.
-    fn line_phases(&self) -> usize {
-        let x = &self.problem.axes[1];
-        x.stride.min(x.output)
-    }
-
-    /// Whether no tap reaches the lines of phase `phase`.
-    fn is_empty(&self, phase: usize) -> bool {
-        let phases = self.line_phases();
-        self.phases[phase * phases..][..phases]
-            .iter()
-            .all(|steps| steps.all().is_empty())
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)] // Loads and stores of checked slices; vectors as the machine's own types.
 
 use core::mem::MaybeUninit;
+use core::ops::Range;
 
 use pulp::Simd;
 
@@ -109,16 +110,24 @@ pub(crate) fn copy<S: Simd, T: Element>(simd: S, from: &[T], to: &mut [T], count
     }
 }
 
-/// Writes zeros from `at` to `end`. A last vector may reach behind them.
+/// Writes a value to some places. A last vector may reach behind them.
 #[inline(always)]
-pub(crate) fn fill<S: Simd, T: Element>(simd: S, to: &mut [T], mut at: usize, end: usize) {
+pub(crate) fn fill<S: Simd, T: Element>(
+    simd: S,
+    to: &mut [MaybeUninit<T>],
+    places: Range<usize>,
+    value: T,
+) {
     let lanes = T::lanes::<S>();
-    while at < end && at + lanes <= to.len() {
-        store::<S, T>(simd, as_uninit(to), at, T::splat(simd, T::default()));
+    let mut at = places.start;
+    // The system's function writes long lines faster.
+    let is_short = places.len() <= 8 * lanes;
+    while is_short && at < places.end && at + lanes <= to.len() {
+        store::<S, T>(simd, to, at, T::splat(simd, value));
         at += lanes;
     }
-    if at < end {
-        to[at..end].fill(T::default());
+    if at < places.end {
+        to[at..places.end].fill(MaybeUninit::new(value));
     }
 }
 

@@ -6,7 +6,7 @@ use super::sums::MAX_VECTORS;
 use super::{Cells, Lines};
 use crate::buffer::Buffer;
 use crate::element::Element;
-use crate::vectors::{copy, fill};
+use crate::vectors::{as_uninit, copy, fill};
 
 impl<T: Element> Lines<'_, T> {
     /// What the taps read for some cells.
@@ -45,6 +45,7 @@ impl<T: Element> Lines<'_, T> {
         let is_whole = columns == self.line_stride
             && count == columns
             && whole.saturating_add(rows) <= problem.axes[0].input;
+        let zero = T::default();
         for channel in 0..channels {
             let map = &input[channel * plane..];
             let to = &mut copies[channel * self.channel_stride..];
@@ -57,14 +58,14 @@ impl<T: Element> Lines<'_, T> {
                 let from = (cells.rows.start + i).checked_add_signed(height.low);
                 let from = from.filter(|y| *y < problem.axes[0].input);
                 let Some(y) = from else {
-                    fill(simd, to, 0, self.line_stride);
+                    fill(simd, as_uninit(to), 0..self.line_stride, zero);
                     continue;
                 };
-                fill(simd, to, 0, before);
+                fill(simd, as_uninit(to), 0..before, zero);
                 if count > 0 {
                     copy(simd, &map[y * columns + skip..], &mut to[before..], count);
                 }
-                fill(simd, to, before + count, self.line_stride);
+                fill(simd, as_uninit(to), before + count..self.line_stride, zero);
             }
         }
         copies

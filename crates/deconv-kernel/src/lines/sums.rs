@@ -1,14 +1,11 @@
-//! The sums of some cells, and from there to the output.
+//! The sums of some cells.
 
 #![allow(unsafe_code)] // Loads and stores whose bounds `vectors` asserts once for all steps.
-
-use core::mem::MaybeUninit;
 
 use pulp::Simd;
 
 use crate::element::Element;
 use crate::tile::Steps;
-use crate::vectors::{load, store, take_all_turns};
 
 /// The most vectors of cells of one output channel whose sums are computed at once.
 pub(super) const MAX_VECTORS: usize = 8;
@@ -90,73 +87,4 @@ impl<T: Element, const N: usize> Operands<'_, T, N> {
             }
         }
     }
-}
-
-/// Writes the first `length` values of a line of the output, in turn from the sums of its `columns` phases,
-/// which are `stride` apart. A last vector may reach behind them: what follows is written later.
-#[inline(always)]
-pub(super) fn write<S: Simd, T: Element>(
-    simd: S,
-    sums: &[T],
-    stride: usize,
-    columns: usize,
-    target: &mut [MaybeUninit<T>],
-    length: usize,
-) {
-    let lanes = T::lanes::<S>();
-    // Cells that whole vectors can take.
-    let space = (target.len() / columns).min(sums.len().saturating_sub((columns - 1) * stride));
-    let cells = length.div_ceil(columns);
-    let end = cells.min(space.saturating_sub(lanes - 1));
-    let cell = match columns {
-        1 => write_vectors::<S, T, 1>(simd, sums, stride, target, end),
-        2 => write_vectors::<S, T, 2>(simd, sums, stride, target, end),
-        4 => write_vectors::<S, T, 4>(simd, sums, stride, target, end),
-        8 => write_vectors::<S, T, 8>(simd, sums, stride, target, end),
-        3 => {
-            // The compiler uses vector shuffles.
-            let [a, b, c] = [0, 1, 2].map(|phase| &sums[phase * stride..][..length / 3]);
-            let groups = target[..length].chunks_exact_mut(3);
-            for (((to, a), b), c) in groups.zip(a).zip(b).zip(c) {
-                to[0].write(*a);
-                to[1].write(*b);
-                to[2].write(*c);
-            }
-            length / 3
-        }
-        _ => 0,
-    };
-    if cell < cells {
-        let cells = target[cell * columns..length].chunks_mut(columns);
-        for (i, to) in cells.enumerate() {
-            for (phase, to) in to.iter_mut().enumerate() {
-                to.write(sums[phase * stride + cell + i]);
-            }
-        }
-    }
-}
-
-/// Writes vectors of `N` phases up to cell `end` or behind it. Returns the number of cells.
-#[inline(always)]
-fn write_vectors<S: Simd, T: Element, const N: usize>(
-    simd: S,
-    sums: &[T],
-    stride: usize,
-    target: &mut [MaybeUninit<T>],
-    end: usize,
-) -> usize {
-    let lanes = T::lanes::<S>();
-    let mut cell = 0;
-    while cell < end {
-        let mut vectors = [T::splat(simd, T::default()); N];
-        for (phase, vector) in vectors.iter_mut().enumerate() {
-            *vector = load::<S, T>(simd, sums, phase * stride + cell);
-        }
-        let turns = take_all_turns::<S, T, N>(simd, vectors);
-        for (i, vector) in turns.into_iter().enumerate() {
-            store::<S, T>(simd, target, N * cell + i * lanes, vector);
-        }
-        cell += lanes;
-    }
-    cell
 }
