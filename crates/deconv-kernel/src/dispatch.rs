@@ -10,13 +10,15 @@ use crate::plan::{Choices, Plan};
 use crate::problem::{Axis, Problem};
 use crate::threads::Threads;
 use crate::tuning::{
-    FINITE_CHECK_VALUES, MAX_COPY_GROWTH, MAX_FEW_TARGETS, MAX_FEW_TARGETS_PLANE,
-    MAX_FEW_TARGETS_ROWS, MAX_MANY_SOURCES_PLANE, MAX_MANY_SOURCES_POSITIONS,
-    MAX_POSITIONS_PER_SOURCE, MAX_SCATTER_PLANE, MAX_SCATTER_POSITIONS, MAX_SCATTERED_VALUES,
-    MAX_SHORT_SUM, MAX_SHORT_SUM_PRODUCTS, MAX_TINY_PLANE, MIN_FEW_TARGETS_SOURCES,
-    MIN_ONE_TAP_SOURCES, MIN_OVERLAPPING_CHANNELS, MIN_PANEL_PRODUCTS, MIN_PLANNED_PRODUCTS,
-    MIN_SCALAR_PRODUCT_PLANE, MIN_SCALAR_PRODUCT_WIDTH, MIN_SCATTER_CHANNELS,
-    MIN_SHARED_CHECK_VALUES, MIN_SOURCES_PER_FEW_TARGET, MIN_TINY_PRODUCTS,
+    FINITE_CHECK_VALUES, MAX_COPY_GROWTH, MAX_FEW_CHANNEL_PAIRS, MAX_FEW_CHANNELS, MAX_FEW_TARGETS,
+    MAX_FEW_TARGETS_PLANE, MAX_FEW_TARGETS_ROWS, MAX_MANY_SOURCES_PLANE,
+    MAX_MANY_SOURCES_POSITIONS, MAX_NARROW_WIDTH, MAX_PLAIN_GRADIENT_PRODUCTS,
+    MAX_PLAIN_WEIGHT_PRODUCTS, MAX_POSITIONS_PER_SOURCE, MAX_SCATTER_PLANE, MAX_SCATTER_POSITIONS,
+    MAX_SCATTERED_VALUES, MAX_SHORT_SUM, MAX_SHORT_SUM_PRODUCTS, MAX_SHORTEST_SUM, MAX_TINY_PLANE,
+    MIN_FEW_CHANNELS_PLANE, MIN_FEW_TARGETS_SOURCES, MIN_ONE_TAP_SOURCES, MIN_OVERLAPPING_CHANNELS,
+    MIN_PANEL_PRODUCTS, MIN_PLANNED_PRODUCTS, MIN_SCALAR_PRODUCT_PLANE, MIN_SCALAR_PRODUCT_WIDTH,
+    MIN_SCATTER_CHANNELS, MIN_SHARED_CHECK_VALUES, MIN_SHORTEST_SUM_PLANE,
+    MIN_SOURCES_PER_FEW_TARGET, MIN_TINY_PRODUCTS, SHARED_VALUE_COST,
 };
 use crate::{
     depthwise, direct, grad_weight as by_tiles, lines, panels, pass, scalar_products, scatter,
@@ -36,9 +38,10 @@ pub(crate) fn forward<T: Element>(
     if let Some(bias) = bias {
         problem.check("bias", &[problem.c_out], bias.len());
     }
-    let threads = Threads::worth(problem.products());
-    let scatters = pays_to_scatter(problem);
-    let plan = if scatters && !may_beat_scatter(problem) {
+    let threads = Threads::worth(cost(problem));
+    let has_shortest_sums = has_shortest_sums(problem);
+    let scatters = !has_shortest_sums && pays_to_scatter(problem);
+    let plan = if has_shortest_sums || scatters && !may_beat_scatter(problem) {
         None
     } else {
         plan_panels::<T>(arch, problem, Plan::forward)
@@ -50,7 +53,7 @@ pub(crate) fn forward<T: Element>(
     } else if scatters {
         // It multiplies by no zero, so it takes numbers that are not finite too. Of few positions, the time is
         // that of reading the weights.
-        let threads = Threads::worth(problem.products().max(4 * weight.len()));
+        let threads = Threads::worth(cost(problem).max(4 * weight.len()));
         scatter::forward(arch, threads, problem, input, weight, bias)
     } else if is_plain(problem) && !has_short_sums(problem) || !is_finite(arch, threads, weight) {
         direct::forward(threads, problem, input, weight, bias)
@@ -78,12 +81,15 @@ pub(crate) fn grad_input<T: Element>(
         &problem.output_shape(),
         grad_output.len(),
     );
-    let threads = Threads::worth(problem.products());
+    let threads = Threads::worth(cost(problem));
     if let Some(plan) = plan_panels::<T>(arch, problem, Plan::grad_input)
         && is_fit_for(arch, threads, &plan, grad_output, weight)
     {
         panels::compute(arch, threads, &plan, grad_output, weight, None)
-    } else if is_plain(problem) || !is_finite(arch, threads, weight) {
+    } else if is_plain(problem)
+        || is_small_depthwise(problem, MAX_PLAIN_GRADIENT_PRODUCTS)
+        || !is_finite(arch, threads, weight)
+    {
         direct::grad_input(threads, problem, weight, grad_output)
     } else if wide_stride::suits_grad_input::<T>(arch, problem) {
         wide_stride::grad_input(arch, threads, problem, weight, grad_output)
@@ -105,9 +111,11 @@ pub(crate) fn grad_weight<T: Element>(
         &problem.output_shape(),
         grad_output.len(),
     );
-    let threads = Threads::worth(problem.products());
+    let threads = Threads::worth(cost(problem));
     let by_plain_loops = || direct::grad_weight(threads, problem, input, grad_output);
-    if is_plain(problem) {
+    let is_short = problem.axes[1].input <= MAX_NARROW_WIDTH
+        && is_small_depthwise(problem, MAX_PLAIN_WEIGHT_PRODUCTS);
+    if is_plain(problem) || is_short {
         by_plain_loops()
     } else if has_long_scalar_products(problem) {
         // Both operands are padded with zeros; by tiles, only the output's gradient.
@@ -143,6 +151,18 @@ pub(crate) fn grad_bias<T: Element>(problem: &Problem, grad_output: &[T]) -> Vec
     grad
 }
 
+/// What a call costs, in multiply-adds.
+fn cost(problem: &Problem) -> usize {
+    let planes = [
+        problem.c_in * problem.input_plane(),
+        problem.c_out * problem.output_plane(),
+    ];
+    let values = problem.batch * (planes[0] + planes[1]);
+    problem
+        .products()
+        .saturating_add(SHARED_VALUE_COST * values)
+}
+
 /// Whether plain loops are the better choice: for few products, and for taps so far apart that
 /// copies would be mostly zeros.
 fn is_plain(problem: &Problem) -> bool {
@@ -154,11 +174,25 @@ fn is_plain(problem: &Problem) -> bool {
     problem.products() <= few || is_sparse(problem)
 }
 
-/// Whether scalar products are the better gradient of the weight: tiles pad one channel to a vector.
+/// Whether each channel becomes one, and a map's products are at most so many. Plain loops are then the better
+/// gradients.
+fn is_small_depthwise(problem: &Problem, products: usize) -> bool {
+    problem.group_c_in() * problem.group_c_out() == 1
+        && problem.taps() * problem.input_plane() <= products
+}
+
+/// Whether scalar products are the better gradient of the weight: tiles pad the channels to a vector.
 fn has_long_scalar_products(problem: &Problem) -> bool {
-    problem.group_c_in() == 1
-        && (problem.axes[1].input >= MIN_SCALAR_PRODUCT_WIDTH
-            || problem.input_plane() >= MIN_SCALAR_PRODUCT_PLANE)
+    let (channels, width) = (problem.group_c_in(), problem.axes[1].input);
+    let is_large = problem.input_plane() >= MIN_FEW_CHANNELS_PLANE;
+    let are_few = channels <= MAX_FEW_CHANNELS
+        && channels * problem.group_c_out() <= MAX_FEW_CHANNEL_PAIRS
+        && is_large;
+    if are_few && width >= MIN_SCALAR_PRODUCT_WIDTH {
+        return true;
+    }
+    channels == 1
+        && (width >= MIN_SCALAR_PRODUCT_WIDTH || problem.input_plane() >= MIN_SCALAR_PRODUCT_PLANE)
 }
 
 /// Whether a copy with zeros around it would be mostly zeros.
@@ -232,14 +266,31 @@ fn has_few_targets(problem: &Problem) -> bool {
         && problem.products() > MIN_PLANNED_PRODUCTS
 }
 
-/// Whether [`lines`] is the better forward pass. [`MAX_SHORT_SUM`] has the measurements.
+/// Whether [`lines`] is the better forward pass than a [`pass`]. [`MAX_SHORT_SUM`] has the measurements.
 fn has_short_sums(problem: &Problem) -> bool {
-    let phase = problem.axes.map(|axis| axis.kernel.div_ceil(axis.stride));
-    let channels = problem.group_c_in();
-    channels * phase[0] * phase[1] <= MAX_SHORT_SUM
-        && (channels == 1 || problem.products() <= MAX_SHORT_SUM_PRODUCTS)
+    sum_length(problem) <= MAX_SHORT_SUM
+        && (problem.group_c_in() == 1
+            || problem.products() <= MAX_SHORT_SUM_PRODUCTS
+            || problem.axes[1].input <= MAX_NARROW_WIDTH)
         && problem.products() > MIN_TINY_PRODUCTS
         && !is_sparse(problem)
+}
+
+/// Whether [`lines`] is better than [`panels`] and [`scatter`] too. [`MAX_SHORTEST_SUM`] has the measurements.
+fn has_shortest_sums(problem: &Problem) -> bool {
+    let is_one_channel = problem.group_c_in() == 1;
+    has_short_sums(problem)
+        && !has_few_targets(problem)
+        && sum_length(problem) <= MAX_SHORTEST_SUM
+        && (is_one_channel
+            || problem.input_plane() >= MIN_SHORTEST_SUM_PLANE
+                && problem.products() <= MAX_SHORT_SUM_PRODUCTS)
+}
+
+/// The most products that an output value is a sum of.
+fn sum_length(problem: &Problem) -> usize {
+    let phase = problem.axes.map(|axis| axis.kernel.div_ceil(axis.stride));
+    problem.group_c_in() * phase[0] * phase[1]
 }
 
 /// The plan for [`panels`] if that is the faster way.

@@ -11,7 +11,7 @@
 //! output channel and tap, its steps are the positions of a band. Each band is summed from zero and
 //! added to the others' sums in a fixed order: no sum depends on how the work is cut.
 //!
-//! A group with one input channel leaves most lanes idle; on all but small maps,
+//! A group with one input channel, or a few, leaves most lanes idle; on all but small maps,
 //! [`scalar_products`](crate::scalar_products) is faster.
 
 use core::ops::Range;

@@ -1,4 +1,4 @@
-//! The gradient of the weight where a group has one input channel.
+//! The gradient of the weight where a group has one input channel, or a few on large maps.
 //!
 //! The input is copied line by line, as the output's gradient is: lines that end in zeros. The
 //! gradient of a tap is then the scalar product of the two copies, the tap's offset apart.

@@ -25,6 +25,25 @@ pub(crate) const MIN_SCALAR_PRODUCT_WIDTH: usize = 16;
 /// with tiles, which pad each channel to a vector.
 pub(crate) const MIN_SCALAR_PRODUCT_PLANE: usize = 65;
 
+/// On lines of [`MIN_SCALAR_PRODUCT_WIDTH`], groups of a few more channels do so too: tiles hold them as 16 (`f32`),
+/// and so does the memory of the transposed input. 66 layers of `benches/sweep.rs` within these limits (seeds 1 and 3;
+/// Zen 5, 2 threads) took 0.6 to 15 times less time, geometric mean 1.54.
+pub(crate) const MAX_FEW_CHANNELS: usize = 4;
+
+/// With so many pairs of an input and an output channel. See [`MAX_FEW_CHANNELS`].
+pub(crate) const MAX_FEW_CHANNEL_PAIRS: usize = 9;
+
+/// On maps of so many positions. See [`MAX_FEW_CHANNELS`].
+pub(crate) const MIN_FEW_CHANNELS_PLANE: usize = 256;
+
+/// Where each channel becomes one, plain loops are the better gradient of the input if a map's products are at most
+/// so many. 33 layers of `benches/sweep.rs` (seeds 1 and 3; Zen 5, 2 threads) took 0.75 to 4.5 times less time,
+/// geometric mean 1.64.
+pub(crate) const MAX_PLAIN_GRADIENT_PRODUCTS: usize = 1500;
+
+/// The same for the weight's, on lines of up to [`MAX_NARROW_WIDTH`]: 15 layers, 1.1 to 5.4, geometric mean 1.79.
+pub(crate) const MAX_PLAIN_WEIGHT_PRODUCTS: usize = 400;
+
 /// Below this many target channels in a group, phases with the same taps at another shift share a
 /// tile: a tile has 12 rows (6 with AVX2), and a few channels leave most of them idle. Not measured.
 pub(crate) const MIN_UNMERGED_CHANNELS: usize = 6;
@@ -91,9 +110,9 @@ pub(crate) const MIN_ALIGNED_ROW_SOURCES: usize = 16;
 /// as long in panels.
 pub(crate) const MIN_ROW_TARGETS: usize = 24;
 
-/// Tiles that write whole rows ask for the source of the next unit, if all that is read and written takes so many bytes,
-/// with so many input channels. On 19 random layers within these limits, time without over time with 1.0 to 1.11,
-/// geometric mean 1.05; on 10 others 0.95 to 1.02. `unet_last` 1.07 (Zen 5, 2 threads).
+/// Tiles that write whole rows ask for the source of the next unit, if all that is read and written takes so many
+/// bytes, with so many input channels. On 19 random layers within these limits, time without over time with 1.0 to
+/// 1.11, geometric mean 1.05; on 10 others 0.95 to 1.02. `unet_last` 1.07 (Zen 5, 2 threads).
 pub(crate) const MIN_NEXT_BYTES: usize = 16 << 20;
 
 /// See [`MIN_NEXT_BYTES`].
@@ -155,8 +174,8 @@ pub(crate) const FETCHED_WEIGHT_VECTORS: usize = 4;
 /// Where there are at most so many cells, a thread takes all of them for some of the target channels, with minimal
 /// filtering: it copies the source for itself, but packs only weights that nobody else needs. Between two processors
 /// that answered each other within 0.1 microseconds, five layers and their gradients of the input took 0.86 to 1.02
-/// times less time (`decoder_16` 1.02 and 0.90); the same two at times took 0.4 (they are virtual), and then 1.23 to 1.65
-/// times less (1.60 and 1.62). With few cells, packed weights are what threads exchange most.
+/// times less time (`decoder_16` 1.02 and 0.90); the same two at times took 0.4 (they are virtual), and then 1.23 to
+/// 1.65 times less (1.60 and 1.62). With few cells, packed weights are what threads exchange most.
 pub(crate) const MAX_BY_BLOCKS_CELLS: usize = 128;
 
 /// Of all copies, for which each thread needs room. See [`MAX_BY_BLOCKS_CELLS`].
@@ -286,6 +305,13 @@ pub(crate) const MIN_SHARED_CHECK_VALUES: usize = 1 << 16;
 /// microseconds, and `2^21` multiply-adds take 18 microseconds at 117 GFLOP/s (Zen 4).
 pub(crate) const MIN_SHARED_MULADDS: usize = 1 << 21;
 
+/// Multiply-adds that a value of the input or the output costs then. Of 309 layers of `benches/sweep.rs` (seeds 1 and
+/// 3, fewer than `2^21` products, 8,192 and more values), the 232 that this shares took 1.43, 1.37 and 1.31 times less
+/// time in the mean with two threads (forward, gradients of input and weight, Zen 5); in the mean over the better of
+/// one and two threads: without this cost 1.39, 1.36 and 1.30, with 64 1.10, 1.10 and 1.09, with 96 1.06, 1.08 and
+/// 1.06.
+pub(crate) const SHARED_VALUE_COST: usize = 96;
+
 /// Bytes of idle buffers that are kept for each type of numbers. Not measured; the largest buffers
 /// of the benches' layers are some MiB.
 pub(crate) const MAX_IDLE_BYTES: usize = 32 << 20;
@@ -389,13 +415,22 @@ pub(crate) const MIN_SCATTER_CHANNELS: usize = 16;
 pub(crate) const MAX_SCATTERED_POSITIONS: usize = 256;
 
 /// The forward pass computes lines from beginning to end if an output value is a sum of at most so many
-/// products, and if there is one input channel in a group, or at most [`MAX_SHORT_SUM_PRODUCTS`] in all.
+/// products, and if there is one input channel in a group, or at most [`MAX_SHORT_SUM_PRODUCTS`] in all, or if lines
+/// are no longer than [`MAX_NARROW_WIDTH`] (29 random layers 0.79 to 2.3, geometric mean 1.18).
 /// `benches/sweep.rs`, seed 1, the half to fit rules on (Zen 5, 2 threads), time without over time with: on
 /// the 102 layers of 250 that this rule takes, 0.76 to 5.5, geometric mean 1.74; 5 of them below 0.95.
 pub(crate) const MAX_SHORT_SUM: usize = 200;
 
 /// See [`MAX_SHORT_SUM`].
 pub(crate) const MAX_SHORT_SUM_PRODUCTS: usize = 1 << 23;
+
+/// If it is a sum of at most so many, that is better than panels and scattering as well, but for few output channels
+/// ([`MAX_FEW_TARGETS`]). On layers of `benches/sweep.rs` (seeds 1 and 3) and on random ones, the time with panels over
+/// this: 22 and 24 layers 0.7 to 2, geometric means 1.35 and 1.30; by scattering: 13 and 16 layers 1.24 and 1.31.
+pub(crate) const MAX_SHORTEST_SUM: usize = 100;
+
+/// Positions of a map. See [`MAX_SHORTEST_SUM`].
+pub(crate) const MIN_SHORTEST_SUM_PLANE: usize = 64;
 
 /// Bytes that a block of cells may take: what it reads, and its sums. First-level caches have 32 KiB and
 /// more. Not measured against other values.
