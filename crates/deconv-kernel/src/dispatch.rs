@@ -114,7 +114,8 @@ pub(crate) fn grad_weight<T: Element>(
     let threads = Threads::worth(cost(problem));
     let by_plain_loops = || direct::grad_weight(threads, problem, input, grad_output);
     let is_short = problem.axes[1].input <= MAX_NARROW_WIDTH
-        && is_small_depthwise(problem, MAX_PLAIN_WEIGHT_PRODUCTS);
+        || problem.input_plane() < MIN_SCALAR_PRODUCT_PLANE;
+    let is_short = is_short && is_small_depthwise(problem, MAX_PLAIN_WEIGHT_PRODUCTS);
     if is_plain(problem) || is_short {
         by_plain_loops()
     } else if has_long_scalar_products(problem) {
