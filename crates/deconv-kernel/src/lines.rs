@@ -85,7 +85,7 @@ struct Lines<'a, T> {
     weight: &'a [T],
     bias: Option<&'a [T]>,
     axes: [Line; 2],
-    /// A step for each input channel and tap of a phase, `[phase_h][phase_w]`.
+    /// A step for each tap of a phase, in one input channel, `[phase_h][phase_w]`.
     phases: Vec<Steps>,
     /// Of each row of phases, whether taps reach it.
     reached: Vec<bool>,
@@ -115,53 +115,47 @@ pub(crate) fn forward<T: Element>(
     bias: Option<&[T]>,
 ) -> Vec<T> {
     let lanes = Registers::of::<T>(arch).lanes;
-    let problem = &as_one_line(problem);
+    let problem = &if problem.batch * problem.c_out < threads.count() {
+        *problem // Its rows are shared.
+    } else {
+        as_one_line(problem)
+    };
     let lines = Lines::new(problem, lanes, input, weight, bias);
-    // A part is some output channels of a map and group.
-    let blocks = threads
-        .count()
-        .div_ceil((problem.batch * problem.groups).max(1));
-    let channels = problem.group_c_out().div_ceil(blocks);
-    let blocks = problem.group_c_out().div_ceil(channels);
-    let parts = problem.batch * problem.groups * blocks;
+    let parts = parts(problem, &lines, threads);
     let at_once = parts
+        .len()
         .div_ceil(2 * UNITS_PER_THREAD * threads.count())
         .max(1);
-    let plane = problem.output_plane();
-    Fresh::build(problem.batch * problem.c_out * plane, |target| {
-        let written = AtomicUsize::new(0);
-        let mut units = Vec::new();
-        let mut rest = target;
-        for first in (0..parts).step_by(at_once) {
-            let parts = first..parts.min(first + at_once);
-            let parts = parts.map(|part| Part {
-                map_and_group: part / blocks,
-                first: part % blocks * channels,
-                channels: channels.min(problem.group_c_out() - part % blocks * channels),
-            });
-            let parts: Vec<Part> = parts.collect();
-            let planes: usize = parts.iter().map(|part| part.channels).sum();
-            let (target, after) = rest.split_at(planes * plane);
-            units.push((parts, target));
-            rest = after;
-        }
-        threads.each_with(
-            units.into_iter(),
-            Scratch::default,
-            |scratch, (parts, target)| {
-                let values = target.len();
-                arch.dispatch(Unit {
-                    lines: &lines,
-                    parts,
-                    // SAFETY: each line of each plane of the parts is written, and counted after that.
-                    target: unsafe { target.into_values() },
-                    scratch,
-                });
-                written.fetch_add(values, Ordering::Relaxed);
-            },
-        );
-        written.into_inner()
-    })
+    Fresh::build(
+        problem.batch * problem.c_out * problem.output_plane(),
+        |target| {
+            let written = AtomicUsize::new(0);
+            let mut units = Vec::new();
+            let mut rest = target;
+            for parts in parts.chunks(at_once) {
+                let values = parts.iter().map(|part| part.values(problem)).sum();
+                let (target, after) = rest.split_at(values);
+                units.push((parts, target));
+                rest = after;
+            }
+            threads.each_with(
+                units.into_iter(),
+                Scratch::default,
+                |scratch, (parts, target)| {
+                    let values = target.len();
+                    arch.dispatch(Unit {
+                        lines: &lines,
+                        parts,
+                        // SAFETY: each line of each plane of the parts is written, and counted after that.
+                        target: unsafe { target.into_values() },
+                        scratch,
+                    });
+                    written.fetch_add(values, Ordering::Relaxed);
+                },
+            );
+            written.into_inner()
+        },
+    )
 }
 
 /// Where every input value is multiplied and stays in its place, a map is one line.
@@ -189,12 +183,49 @@ fn as_one_line(problem: &Problem) -> Problem {
     }
 }
 
-/// Some output channels of a map and group.
+/// Some output channels of a map and group, or some rows of one.
+#[derive(Clone)]
 struct Part {
     map_and_group: usize,
     /// The first of them, in the group.
     first: usize,
     channels: usize,
+    /// The rows of cells: all, or of one channel only some.
+    rows: Range<usize>,
+}
+
+impl Part {
+    /// The values of the output.
+    fn values(&self, problem: &Problem) -> usize {
+        let [y, x] = &problem.axes;
+        let lines = y.output.min(self.rows.end * y.stride) - self.rows.start * y.stride;
+        self.channels * lines * x.output
+    }
+}
+
+/// Cuts the output, in the order of its values: so that all threads have work.
+fn parts<T: Element>(problem: &Problem, lines: &Lines<T>, threads: Threads) -> Vec<Part> {
+    let maps = problem.batch * problem.groups;
+    let all = problem.group_c_out();
+    let channels = all.div_ceil(threads.count().div_ceil(maps.max(1)));
+    let cells = lines.axes[0].cells;
+    // With fewer planes than threads, planes are cut.
+    let bands = threads.count().div_ceil((maps * all).max(1));
+    let rows = cells.div_ceil(bands).max(1);
+    let mut parts = Vec::with_capacity(maps * all.div_ceil(channels) * bands);
+    for map_and_group in 0..maps {
+        for first in (0..all).step_by(channels) {
+            for row in (0..cells).step_by(rows) {
+                parts.push(Part {
+                    map_and_group,
+                    first,
+                    channels: channels.min(all - first),
+                    rows: row..cells.min(row + rows),
+                });
+            }
+        }
+    }
+    parts
 }
 
 impl<'a, T: Element> Lines<'a, T> {
@@ -245,22 +276,13 @@ impl<'a, T: Element> Lines<'a, T> {
         let mut steps = Vec::with_capacity(phases);
         for y in &height.phases {
             for x in &width.phases {
-                let mut list = Vec::with_capacity(channels * y.len() * x.len());
-                for channel in 0..channels {
-                    for a in y {
-                        for b in x {
-                            list.push(Step {
-                                source: channel * channel_stride
-                                    + (a.shift - height.low) as usize * line_stride
-                                    + (b.shift - width.low) as usize,
-                                weight: channel * problem.taps()
-                                    + a.tap * problem.axes[1].kernel
-                                    + b.tap,
-                            });
-                        }
-                    }
-                }
-                steps.push(Steps::new(list));
+                let tap = |a: &Tap, b: &Tap| Step {
+                    source: (a.shift - height.low) as usize * line_stride
+                        + (b.shift - width.low) as usize,
+                    weight: a.tap * problem.axes[1].kernel + b.tap,
+                };
+                let list = y.iter().flat_map(|a| x.iter().map(move |b| tap(a, b)));
+                steps.push(Steps::new(list.collect()));
             }
         }
         let line_phases = width.phases.len();
@@ -288,7 +310,7 @@ impl<'a, T: Element> Lines<'a, T> {
 /// Some parts, one behind the other.
 struct Unit<'a, 't, T: Element> {
     lines: &'a Lines<'a, T>,
-    parts: Vec<Part>,
+    parts: &'a [Part],
     target: &'t mut [MaybeUninit<T>],
     scratch: &'a mut Scratch<T>,
 }
@@ -328,7 +350,7 @@ impl<T: Element> WithSimd for Unit<'_, '_, T> {
             let group = part.map_and_group % problem.groups;
             let first = group * problem.group_c_out() + part.first;
             let input = &lines.input[part.map_and_group * channels * problem.input_plane()..];
-            for cells in lines.blocks() {
+            for cells in lines.blocks(&part.rows) {
                 let values = lines.read(simd, input, &cells, &mut scratch.copies);
                 let sums = &mut scratch.sums;
                 for i in (0..part.channels).step_by(lines.targets) {
@@ -339,22 +361,23 @@ impl<T: Element> WithSimd for Unit<'_, '_, T> {
                         2 => lines.add_up::<S, 2>(simd, o, values, &cells, sums),
                         _ => lines.add_up::<S, 1>(simd, o, values, &cells, sums),
                     }
-                    lines.write(simd, [o, count], &cells, sums, &mut planes[i * plane..]);
+                    let target = &mut planes[i * plane..];
+                    lines.write(simd, [o, count], &part.rows, &cells, sums, target);
                 }
             }
-            planes = planes.split_at_mut(part.channels * plane).1;
+            planes = planes.split_at_mut(part.values(problem)).1;
         }
     }
 }
 
 impl<T: Element> Lines<'_, T> {
-    /// All cells, in the order of the output's lines.
+    /// The cells of some rows, in the order of the output's lines.
     #[inline(always)]
-    fn blocks(&self) -> impl Iterator<Item = Cells> {
-        let [height, width] = [self.axes[0].cells, self.axes[1].cells];
-        (0..height).step_by(self.rows).flat_map(move |row| {
+    fn blocks(&self, rows: &Range<usize>) -> impl Iterator<Item = Cells> {
+        let (end, width) = (rows.end, self.axes[1].cells);
+        rows.clone().step_by(self.rows).flat_map(move |row| {
             (0..width).step_by(self.columns).map(move |column| Cells {
-                rows: row..height.min(row + self.rows),
+                rows: row..end.min(row + self.rows),
                 columns: column..width.min(column + self.columns),
             })
         })
@@ -380,7 +403,12 @@ impl<T: Element> Lines<'_, T> {
                 continue;
             }
             let operands = Operands::<T, N> {
-                steps,
+                channels: self.problem.group_c_in(),
+                taps: steps,
+                channel: Step {
+                    source: self.channel_stride,
+                    weight: self.problem.taps(),
+                },
                 values,
                 weights: &self.weight[o * kernel_stride..],
                 kernel_stride,

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)] // Loads and stores whose bounds `write_lines` checks once for a line.
 
 use core::mem::MaybeUninit;
+use core::ops::Range;
 
 use pulp::Simd;
 
@@ -11,19 +12,22 @@ use crate::element::Element;
 use crate::vectors::{fill, take_all_turns};
 
 impl<T: Element> Lines<'_, T> {
-    /// Writes some rows of cells of `count` output channels, from channel `o` on. What lies behind their planes in
-    /// `target` is written later.
+    /// Writes some cells of `count` output channels, from channel `o` on. `target` begins with the first of the rows
+    /// of cells of a part; what lies behind the part is written later.
     #[inline(always)]
     pub(super) fn write<S: Simd>(
         &self,
         simd: S,
         [o, count]: [usize; 2],
+        rows: &Range<usize>,
         cells: &Cells,
         sums: &[T],
         target: &mut [MaybeUninit<T>],
     ) {
-        let plane = self.problem.output_plane();
-        let whole_planes = self.has_whole_lines() && self.rows == self.axes[0].cells;
+        let [y, x] = &self.problem.axes;
+        let first_line = rows.start * y.stride;
+        let plane = (y.output.min(rows.end * y.stride) - first_line) * x.output;
+        let whole_planes = self.has_whole_lines() && cells.rows == *rows;
         let sums = sums.chunks(self.phases.len() * self.phase_stride);
         for (i, sums) in sums.enumerate().take(count) {
             let bias = self.bias_of(o + i);
@@ -31,11 +35,11 @@ impl<T: Element> Lines<'_, T> {
             let space = if whole_planes { target.len() } else { plane };
             let target = &mut target[..space];
             match self.line_phases {
-                1 => self.write_lines::<S, 1>(simd, cells, sums, target, bias),
-                2 => self.write_lines::<S, 2>(simd, cells, sums, target, bias),
-                4 => self.write_lines::<S, 4>(simd, cells, sums, target, bias),
-                8 => self.write_lines::<S, 8>(simd, cells, sums, target, bias),
-                _ => self.write_lines::<S, 0>(simd, cells, sums, target, bias),
+                1 => self.write_lines::<S, 1>(simd, first_line, cells, sums, target, bias),
+                2 => self.write_lines::<S, 2>(simd, first_line, cells, sums, target, bias),
+                4 => self.write_lines::<S, 4>(simd, first_line, cells, sums, target, bias),
+                8 => self.write_lines::<S, 8>(simd, first_line, cells, sums, target, bias),
+                _ => self.write_lines::<S, 0>(simd, first_line, cells, sums, target, bias),
             }
         }
     }
@@ -51,6 +55,7 @@ impl<T: Element> Lines<'_, T> {
     fn write_lines<S: Simd, const N: usize>(
         &self,
         simd: S,
+        first_line: usize,
         cells: &Cells,
         sums: &[T],
         target: &mut [MaybeUninit<T>],
@@ -72,7 +77,7 @@ impl<T: Element> Lines<'_, T> {
                 if line == y.output {
                     return;
                 }
-                let mut at = line * x.output + first;
+                let mut at = (line - first_line) * x.output + first;
                 let end = at + length;
                 let space = if whole_lines { target.len() } else { end };
                 assert!(end <= space && space <= target.len());
