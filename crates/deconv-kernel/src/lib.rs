@@ -190,6 +190,7 @@ mod element;
 mod grad_weight;
 mod lines;
 mod long_sum;
+mod meetings;
 mod output;
 mod pack;
 mod panels;

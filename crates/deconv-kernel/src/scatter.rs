@@ -23,6 +23,7 @@ use pulp::{Arch, Simd, WithSimd};
 use crate::buffer::Buffer;
 use crate::cut::even_part;
 use crate::element::Element;
+use crate::meetings::{Meeting, meetings};
 use crate::problem::{Axis, Problem};
 use crate::threads::Threads;
 use crate::tile::{Registers, Step, Steps, Sums, Tile, VECTORS};
@@ -74,8 +75,11 @@ struct Scatter<'a, T: Element> {
     /// The weights from this output channel on, and zeros: a vector may reach past the last weight.
     tail: usize,
     tail_weights: Buffer<T>,
-    /// Where each input value and tap of an axis meet, `[i][tap]`; past the output if they are cropped.
+    /// If lanes are taps: where each input value and tap of an axis meet, `[i][tap]`; past the output if they are
+    /// cropped.
     places: [Vec<usize>; 2],
+    /// If lanes are positions: where each tap meets them.
+    meetings: [Vec<Meeting>; 2],
     maps: usize,
     /// Whether positions are lanes and read where they are: a channel of one map is whole vectors.
     in_place: bool,
@@ -140,7 +144,14 @@ pub(crate) fn forward<T: Element>(
         steps: Steps::new(steps.collect()),
         tail,
         tail_weights,
-        places: problem.axes.each_ref().map(places),
+        places: match lanes {
+            Lanes::Taps => problem.axes.each_ref().map(places),
+            Lanes::Positions => Default::default(),
+        },
+        meetings: match lanes {
+            Lanes::Taps => Default::default(),
+            Lanes::Positions => problem.axes.each_ref().map(meetings),
+        },
         maps,
         in_place: lanes == Lanes::Positions && maps == 1 && plane.is_multiple_of(registers.lanes),
         fetches_weights,

@@ -2,6 +2,7 @@
 
 use super::Scatter;
 use crate::element::Element;
+use crate::meetings::each_tap;
 
 impl<T: Element> Scatter<'_, T> {
     /// Adds a map's products, `[position][tap]`, to their places.
@@ -30,24 +31,14 @@ impl<T: Element> Scatter<'_, T> {
     /// Adds a map's products, `[tap][position]`, to their places.
     #[inline(always)]
     pub(super) fn add_positions(&self, products: &[T], stride: usize, output: &mut [T]) {
-        let [height, width] = &self.problem.axes;
-        for a in 0..height.kernel {
-            for b in 0..width.kernel {
-                let products = &products[(a * width.kernel + b) * stride..];
-                let columns = self.places[1][b..].iter().step_by(width.kernel);
-                for i in 0..height.input {
-                    let row = self.places[0][i * height.kernel + a];
-                    if row < height.output {
-                        let output = &mut output[row * width.output..][..width.output];
-                        let products = &products[i * width.input..][..width.input];
-                        for (&column, product) in columns.clone().zip(products) {
-                            if let Some(sum) = output.get_mut(column) {
-                                *sum += *product;
-                            }
-                        }
-                    }
+        each_tap(self.problem, &self.meetings, |tap, rows| {
+            let products = &products[tap * stride..];
+            for row in rows {
+                let sums = output[row.output..].iter_mut().step_by(row.output_step);
+                for (sum, product) in sums.zip(&products[row.input..][..row.count]) {
+                    *sum += *product;
                 }
             }
-        }
+        });
     }
 }
