@@ -17,7 +17,7 @@ use crate::tuning::{
     MAX_SCATTERED_VALUES, MAX_SHORT_SUM, MAX_SHORT_SUM_PRODUCTS, MAX_SHORTEST_SUM, MAX_TINY_PLANE,
     MIN_FEW_CHANNELS_PLANE, MIN_FEW_TARGETS_SOURCES, MIN_ONE_TAP_SOURCES, MIN_OVERLAPPING_CHANNELS,
     MIN_PANEL_PRODUCTS, MIN_PLANNED_PRODUCTS, MIN_SCALAR_PRODUCT_PLANE, MIN_SCALAR_PRODUCT_WIDTH,
-    MIN_SCATTER_CHANNELS, MIN_SHARED_CHECK_VALUES, MIN_SHORTEST_SUM_PLANE,
+    MIN_SCATTER_CHANNELS, MIN_SHARED_CHECK_VALUES, MIN_SHORTEST_SUM_PLANE, MIN_SHORTEST_SUM_WIDTH,
     MIN_SOURCES_PER_FEW_TARGET, MIN_TINY_PRODUCTS, SHARED_VALUE_COST,
 };
 use crate::{
@@ -39,9 +39,10 @@ pub(crate) fn forward<T: Element>(
         problem.check("bias", &[problem.c_out], bias.len());
     }
     let threads = Threads::worth(cost(problem));
-    let has_shortest_sums = has_shortest_sums(problem);
-    let scatters = !has_shortest_sums && pays_to_scatter(problem);
-    let plan = if has_shortest_sums || scatters && !may_beat_scatter(problem) {
+    let scatters = !has_shortest_sums(problem, MAX_TINY_PLANE) && pays_to_scatter(problem);
+    let plan = if has_shortest_sums(problem, MIN_SHORTEST_SUM_PLANE)
+        || scatters && !may_beat_scatter(problem)
+    {
         None
     } else {
         plan_panels::<T>(arch, problem, Plan::forward)
@@ -272,20 +273,20 @@ fn has_short_sums(problem: &Problem) -> bool {
     sum_length(problem) <= MAX_SHORT_SUM
         && (problem.group_c_in() == 1
             || problem.products() <= MAX_SHORT_SUM_PRODUCTS
-            || problem.axes[1].input <= MAX_NARROW_WIDTH)
+            || problem.axes[1].input <= MAX_NARROW_WIDTH && problem.input_plane() >= MAX_TINY_PLANE)
         && problem.products() > MIN_TINY_PRODUCTS
         && !is_sparse(problem)
 }
 
-/// Whether [`lines`] is better than [`panels`] and [`scatter`] too. [`MAX_SHORTEST_SUM`] has the measurements.
-fn has_shortest_sums(problem: &Problem) -> bool {
-    let is_one_channel = problem.group_c_in() == 1;
+/// Whether [`lines`] is better than other ways too, if a map has `plane` positions and more. [`MAX_SHORTEST_SUM`] has
+/// the measurements.
+fn has_shortest_sums(problem: &Problem, plane: usize) -> bool {
     has_short_sums(problem)
         && !has_few_targets(problem)
         && sum_length(problem) <= MAX_SHORTEST_SUM
-        && (is_one_channel
-            || problem.input_plane() >= MIN_SHORTEST_SUM_PLANE
-                && problem.products() <= MAX_SHORT_SUM_PRODUCTS)
+        && problem.input_plane() >= plane
+        && problem.axes[1].input >= MIN_SHORTEST_SUM_WIDTH
+        && (problem.group_c_in() == 1 || problem.products() <= MAX_SHORT_SUM_PRODUCTS)
 }
 
 /// The most products that an output value is a sum of.

@@ -3,10 +3,9 @@
 //! Where nothing is said of a measurement, none is on record: the value is a reasonable first
 //! choice. A change is measured with `cargo bench -p deconv-kernel`.
 
-/// Fewer products than this are computed in plain loops: a plan and packed weights cost more than they save. On 130
-/// random layers of 1,000 to 20,000 products (Zen 5), the gradients of input and weight took 1.08 and 1.15 times less
-/// time than with 16,384; the plain loops' time over the other way's was 1.36 and 1.98 in the mean of those between
-/// 8,192 and 12,000 products, 0.74 and 1.13 from 4,096.
+/// Fewer products than this are computed in plain loops: a plan and packed weights cost more than they save. On random
+/// layers (Zen 5), the time of plain loops over the other way's was 1.36 and 1.98 (gradients of input and weight) with
+/// 8,192 to 12,000 products, 0.74 and 1.13 from 4,096.
 pub(crate) const MIN_PLANNED_PRODUCTS: usize = 1 << 13;
 
 /// The same for maps of at most [`MAX_TINY_PLANE`] positions, where the plain loops are short: 64 to 32
@@ -297,10 +296,8 @@ pub(crate) const MIN_VALUES_PER_JOB: usize = 1 << 14;
 /// Values that a job of the finite check looks at. 16,384 are 0.97 to 1.03 times as fast.
 pub(crate) const FINITE_CHECK_VALUES: usize = 1 << 13;
 
-/// So many values and more are checked by all threads of a call, which read them next. Before, only 524,288 and more
-/// were: `decoder_32` (98,304) takes 1.14 times less time, the gradient of its input 1.13, `decoder_16` 1.05,
-/// `segmentation_up` 1.03, `unet_up` (32,768) 1.01 more (Zen 5, 2 threads). A thread that is awake begins within a
-/// microsecond.
+/// So many values and more are checked by all threads of a call, which read them next. With 524,288, `decoder_32`
+/// (98,304) took 1.14 times as long, the gradient of its input 1.13, `decoder_16` 1.05 (Zen 5, 2 threads).
 pub(crate) const MIN_SHARED_CHECK_VALUES: usize = 1 << 16;
 
 /// A call of fewer multiply-adds stays on the caller's thread: waking another costs tens of
@@ -309,9 +306,7 @@ pub(crate) const MIN_SHARED_MULADDS: usize = 1 << 21;
 
 /// Multiply-adds that a value of the input or the output costs then. Of 309 layers of `benches/sweep.rs` (seeds 1 and
 /// 3, fewer than `2^21` products, 8,192 and more values), the 232 that this shares took 1.43, 1.37 and 1.31 times less
-/// time in the mean with two threads (forward, gradients of input and weight, Zen 5); in the mean over the better of
-/// one and two threads: without this cost 1.39, 1.36 and 1.30, with 64 1.10, 1.10 and 1.09, with 96 1.06, 1.08 and
-/// 1.06.
+/// time with two threads (forward, gradients of input and weight, Zen 5).
 pub(crate) const SHARED_VALUE_COST: usize = 96;
 
 /// Bytes of idle buffers that are kept for each type of numbers. Not measured; the largest buffers
@@ -335,10 +330,9 @@ pub(crate) const MAX_IDLE_RESULT_BYTES: usize = 256 << 20;
 /// Bytes of a cache line on x86-64 and most 64-bit ARM processors.
 pub(crate) const CACHE_LINE_BYTES: usize = 64;
 
-/// Microseconds that one of Rayon's threads looks for a next job before it may sleep. With none, two
-/// threads at times share one processor for a call: `large_kernel_31` took 2.0 in place of 1.0 ms,
-/// `fcn_32s` 12.2 in place of 8.2 ms. With 1,000, calls after a pause of 150 or 600 microseconds gain 20
-/// to 30.
+/// Microseconds that one of Rayon's threads looks for a next job before it may sleep. With none, two threads at times
+/// share one processor for a call: `large_kernel_31` took 2.0 in place of 1.0 ms. With 1,000, calls after a pause of
+/// 150 or 600 microseconds gain 20 to 30.
 pub(crate) const LINGER_MICROSECONDS: u64 = 50;
 
 /// How often the caller looks whether the others have ended before it sleeps: about 100
@@ -418,7 +412,8 @@ pub(crate) const MAX_SCATTERED_POSITIONS: usize = 256;
 
 /// The forward pass computes lines from beginning to end if an output value is a sum of at most so many
 /// products, and if there is one input channel in a group, or at most [`MAX_SHORT_SUM_PRODUCTS`] in all, or if lines
-/// are no longer than [`MAX_NARROW_WIDTH`] (29 random layers 0.79 to 2.3, geometric mean 1.18).
+/// are no longer than [`MAX_NARROW_WIDTH`] on maps of [`MAX_TINY_PLANE`] positions and more (29 random layers 0.79 to
+/// 2.3, geometric mean 1.18).
 /// `benches/sweep.rs`, seed 1, the half to fit rules on (Zen 5, 2 threads), time without over time with: on
 /// the 102 layers of 250 that this rule takes, 0.76 to 5.5, geometric mean 1.74; 5 of them below 0.95.
 pub(crate) const MAX_SHORT_SUM: usize = 200;
@@ -426,12 +421,16 @@ pub(crate) const MAX_SHORT_SUM: usize = 200;
 /// See [`MAX_SHORT_SUM`].
 pub(crate) const MAX_SHORT_SUM_PRODUCTS: usize = 1 << 23;
 
-/// If it is a sum of at most so many, that is better than panels and scattering as well, but for few output channels
-/// ([`MAX_FEW_TARGETS`]). On layers of `benches/sweep.rs` (seeds 1 and 3) and on random ones, the time with panels over
-/// this: 22 and 24 layers 0.7 to 2, geometric means 1.35 and 1.30; by scattering: 13 and 16 layers 1.24 and 1.31.
+/// If it is a sum of at most so many, that is better than scattering on maps of [`MAX_TINY_PLANE`] positions and more,
+/// but for few output channels ([`MAX_FEW_TARGETS`]): on 43 random layers of less than 64 positions, the time by
+/// scattering over this was 0.46 to 5.7, geometric mean 1.39, 2 below 0.87.
 pub(crate) const MAX_SHORTEST_SUM: usize = 100;
 
-/// Positions of a map. See [`MAX_SHORTEST_SUM`].
+/// And on lines of so many values: 16x1 and 33x1 took 0.33 to 0.65 times less.
+pub(crate) const MIN_SHORTEST_SUM_WIDTH: usize = 4;
+
+/// On maps of so many positions it is also better than panels: 22 layers of `benches/sweep.rs` (seeds 1 and 3) and 24
+/// random ones 0.7 to 2, geometric means 1.35 and 1.30. On 15 layers of less, 0.66 to 1.9, 1.0.
 pub(crate) const MIN_SHORTEST_SUM_PLANE: usize = 64;
 
 /// Bytes that a block of cells may take: what it reads, and its sums. First-level caches have 32 KiB and
