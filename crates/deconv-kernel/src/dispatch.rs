@@ -12,12 +12,14 @@ use crate::threads::Threads;
 use crate::tuning::{
     FINITE_CHECK_VALUES, MAX_COPY_GROWTH, MAX_FEW_CHANNEL_PAIRS, MAX_FEW_CHANNELS, MAX_FEW_TARGETS,
     MAX_FEW_TARGETS_PLANE, MAX_FEW_TARGETS_ROWS, MAX_MANY_SOURCES_PLANE,
-    MAX_MANY_SOURCES_POSITIONS, MAX_NARROW_WIDTH, MAX_PLAIN_GRADIENT_PRODUCTS,
-    MAX_PLAIN_WEIGHT_PRODUCTS, MAX_POSITIONS_PER_SOURCE, MAX_SCATTER_PLANE, MAX_SCATTER_POSITIONS,
-    MAX_SCATTERED_VALUES, MAX_SHORT_SUM, MAX_SHORT_SUM_PRODUCTS, MAX_SHORTEST_SUM, MAX_TINY_PLANE,
-    MIN_FEW_CHANNELS_PLANE, MIN_FEW_TARGETS_SOURCES, MIN_ONE_TAP_SOURCES, MIN_OVERLAPPING_CHANNELS,
-    MIN_PANEL_PRODUCTS, MIN_PLANNED_PRODUCTS, MIN_SCALAR_PRODUCT_PLANE, MIN_SCALAR_PRODUCT_WIDTH,
-    MIN_SCATTER_CHANNELS, MIN_SHARED_CHECK_VALUES, MIN_SHORTEST_SUM_PLANE, MIN_SHORTEST_SUM_WIDTH,
+    MAX_MANY_SOURCES_POSITIONS, MAX_NARROW_GRADIENT_WIDTH, MAX_NARROW_WIDTH,
+    MAX_PLAIN_GRADIENT_PRODUCTS, MAX_PLAIN_WEIGHT_PRODUCTS, MAX_POSITIONS_PER_SOURCE,
+    MAX_SCATTER_PLANE, MAX_SCATTER_POSITIONS, MAX_SCATTERED_VALUES, MAX_SHORT_SUM,
+    MAX_SHORT_SUM_PRODUCTS, MAX_SHORTEST_SUM, MAX_TINY_PLANE, MIN_FEW_CHANNELS_PLANE,
+    MIN_FEW_TARGETS_SOURCES, MIN_NARROW_GRADIENT_PRODUCTS, MIN_NARROW_GRADIENT_TARGETS,
+    MIN_ONE_TAP_SOURCES, MIN_OVERLAPPING_CHANNELS, MIN_PANEL_PRODUCTS, MIN_PLANNED_PRODUCTS,
+    MIN_SCALAR_PRODUCT_PLANE, MIN_SCALAR_PRODUCT_WIDTH, MIN_SCATTER_CHANNELS,
+    MIN_SHARED_CHECK_VALUES, MIN_SHORTEST_SUM_PLANE, MIN_SHORTEST_SUM_WIDTH,
     MIN_SOURCES_PER_FEW_TARGET, MIN_TINY_PRODUCTS, SHARED_VALUE_COST,
 };
 use crate::{
@@ -45,7 +47,7 @@ pub(crate) fn forward<T: Element>(
     {
         None
     } else {
-        plan_panels::<T>(arch, problem, Plan::forward)
+        plan_panels::<T>(arch, problem, MIN_PANEL_PRODUCTS, Plan::forward)
     };
     if let Some(plan) = plan
         && is_fit_for(arch, threads, &plan, input, weight)
@@ -83,7 +85,14 @@ pub(crate) fn grad_input<T: Element>(
         grad_output.len(),
     );
     let threads = Threads::worth(cost(problem));
-    if let Some(plan) = plan_panels::<T>(arch, problem, Plan::grad_input)
+    let least = if problem.axes[1].input <= MAX_NARROW_GRADIENT_WIDTH
+        && problem.group_c_in() >= MIN_NARROW_GRADIENT_TARGETS
+    {
+        MIN_NARROW_GRADIENT_PRODUCTS
+    } else {
+        MIN_PANEL_PRODUCTS
+    };
+    if let Some(plan) = plan_panels::<T>(arch, problem, least, Plan::grad_input)
         && is_fit_for(arch, threads, &plan, grad_output, weight)
     {
         panels::compute(arch, threads, &plan, grad_output, weight, None)
@@ -295,13 +304,14 @@ fn sum_length(problem: &Problem) -> usize {
     problem.group_c_in() * phase[0] * phase[1]
 }
 
-/// The plan for [`panels`] if that is the faster way.
+/// The plan for [`panels`] if that is the faster way, from so many products on.
 fn plan_panels<T: Element>(
     arch: Arch,
     problem: &Problem,
+    least: usize,
     plan: fn(&Problem, Choices) -> Plan,
 ) -> Option<Plan> {
-    if problem.products() < MIN_PANEL_PRODUCTS {
+    if problem.products() < least {
         return None;
     }
     panels::plan(problem, plan).filter(|plan| panels::pays::<T>(arch, plan))

@@ -158,21 +158,21 @@
 //! | `pass.rs`, `pass/` | the forward pass and the gradient of the input, which are one computation |
 //! | `cut.rs`, `pack.rs` | how a pass is cut into parts, and the order of its weights |
 //! | `panels.rs`, `panels/` | both passes as products of matrices, with minimal filtering or without |
-//! | `scatter.rs` | the forward pass for few positions, and for few output channels |
+//! | `scatter.rs`, `scatter/` | the forward pass for few positions, and for few output channels |
 //! | `lines.rs`, `lines/` | the forward pass for short sums |
 //! | `depthwise.rs` | the forward pass of depthwise layers of stride 2 |
 //! | `wide_stride.rs`, `dot.rs` | both passes for large kernels at large strides |
 //! | `output.rs` | the result, which is written once |
 //! | `grad_weight.rs`, `transpose.rs` | the gradient of the weight |
-//! | `scalar_products.rs` | the same for groups of one input channel |
+//! | `scalar_products.rs` | the same for groups of few input channels |
 //! | `copies.rs` | copies of maps in which a tap is a constant offset |
 //! | `ahead.rs` | memory that tiles ask for while they multiply |
 //! | `tile.rs`, `element.rs` | the inner loop of all, with the machine's vectors of `f32` or `f64` |
 //! | `vectors.rs` | vectors from and to slices, and two in turns |
 //! | `long_sum.rs` | sums over millions of positions |
-//! | `direct.rs` | plain loops, for small calls and for numbers that are not finite |
+//! | `direct.rs`, `meetings.rs` | plain loops, for small calls and for numbers that are not finite |
 //! | `threads.rs`, `buffer.rs`, `recycle.rs` | the threads and the memory that calls share |
-//! | `tuning.rs` | the constants that measurements choose |
+//! | `tuning.rs`, `tuning/` | the constants that measurements choose |
 
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn, missing_docs)]
 #![deny(clippy::undocumented_unsafe_blocks)]

@@ -10,9 +10,10 @@ use crate::plan::{AxisPlan, Choices, Plan};
 use crate::problem::{Axis, Problem};
 use crate::tile::{Registers, VECTORS};
 use crate::tuning::{
-    MAX_NARROW_WIDTH, MAX_PANEL_BYTES, MAX_PANEL_KERNEL, MAX_PANEL_READS, MAX_PANEL_STEP,
-    MAX_PANEL_WEIGHTS_BYTES, MAX_UNPAIRED_SMALL_MAP, MAX_UNPAIRED_WIDTH, MIN_ALIGNED_ROW_SOURCES,
-    MIN_GAPPED_GRADIENT_TARGETS, MIN_NARROW_WEIGHTS, MIN_ONE_LINE_SOURCES, MIN_ROW_SOURCES,
+    MAX_NARROW_GRADIENT_WIDTH, MAX_NARROW_WIDTH, MAX_PANEL_BYTES, MAX_PANEL_KERNEL,
+    MAX_PANEL_READS, MAX_PANEL_STEP, MAX_PANEL_WEIGHTS_BYTES, MAX_UNPAIRED_SMALL_MAP,
+    MAX_UNPAIRED_WIDTH, MIN_ALIGNED_ROW_SOURCES, MIN_GAPPED_GRADIENT_TARGETS,
+    MIN_NARROW_GRADIENT_TARGETS, MIN_NARROW_WEIGHTS, MIN_ONE_LINE_SOURCES, MIN_ROW_SOURCES,
     MIN_ROW_TARGETS, MIN_UNPAIRED_CELLS, MIN_UNPAIRED_GRADIENT_TARGETS, MIN_UNPAIRED_SOURCES,
     MIN_UNPAIRED_TARGETS, PAIR_COPY_COST, PAIR_PRODUCT_COST, PAIR_SUM_COST, PAIR_WEIGHT_COST,
 };
@@ -75,11 +76,16 @@ pub(crate) fn pays<T: Element>(arch: Arch, plan: &Plan) -> bool {
                 && targets >= MIN_ROW_TARGETS;
             let is_one_line = height.all_cells() == 1 && sources >= MIN_ONE_LINE_SOURCES;
             cells >= MIN_UNPAIRED_CELLS && (is_narrow || has_many || is_one_line || writes_rows)
-        } else if plan.copies() == planes {
-            // With less than a panel, the weights are read once.
-            cells >= panel && (targets >= MIN_UNPAIRED_GRADIENT_TARGETS || is_small)
         } else {
-            cells >= panel && targets >= MIN_GAPPED_GRADIENT_TARGETS
+            let is_narrow = width.all_cells() <= MAX_NARROW_GRADIENT_WIDTH
+                && targets >= MIN_NARROW_GRADIENT_TARGETS;
+            let pays = if plan.copies() == planes {
+                is_small || is_narrow || targets >= MIN_UNPAIRED_GRADIENT_TARGETS
+            } else {
+                is_narrow || targets >= MIN_GAPPED_GRADIENT_TARGETS
+            };
+            // With less than a panel, the weights are read once.
+            pays && cells >= panel
         };
     }
     let rows = targets.div_ceil(registers.rows) * even_part(targets, registers.rows);
