@@ -15,11 +15,13 @@
 //! their vectors better.
 
 mod add;
+mod few;
 
 use core::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
+use self::few::{FewPositions, MAX_FEW_POSITIONS};
 use crate::buffer::Buffer;
 use crate::cut::even_part;
 use crate::element::Element;
@@ -117,13 +119,14 @@ pub(crate) fn forward<T: Element>(
         weight: c * step.weight,
     });
     let (channel, reach) = (problem.group_c_in() * taps, VECTORS * registers.lanes);
-    let fetches_weights = lanes == Lanes::Taps
-        && size_of_val(weight) >= MIN_FETCHED_WEIGHTS_BYTES
-        && maps * plane > registers.rows;
+    let are_large = size_of_val(weight) >= MIN_FETCHED_WEIGHTS_BYTES;
+    let fetches_weights = lanes == Lanes::Taps && are_large && maps * plane > registers.rows;
     let channels = match lanes {
+        Lanes::Taps if taps > registers.lanes || fetches_weights => 1,
+        // From memory, so many streams took 1.08 times as long.
+        Lanes::Taps if maps * plane <= MAX_FEW_POSITIONS && !are_large => few::CHANNELS,
         // Both vectors of a tile. Where memory decides, that took 1.2 times as long.
-        Lanes::Taps if taps <= registers.lanes && !fetches_weights => VECTORS,
-        Lanes::Taps => 1,
+        Lanes::Taps => VECTORS,
         Lanes::Positions => registers.rows.div_ceil(taps),
     };
     let channels = channels.min(problem.group_c_out());
@@ -244,11 +247,9 @@ impl<T: Element> WithSimd for Products<'_, '_, T> {
         let positions = unit.outputs.len() * plane;
         let group = unit.channel / problem.group_c_out();
         let stride = match scatter.lanes {
-            Lanes::Taps => taps,
-            Lanes::Positions => scatter.maps * plane,
-        }
-        .next_multiple_of(lanes)
-            + lanes; // The second vector of an odd pair.
+            Lanes::Taps => taps.next_multiple_of(lanes) * scatter.channels,
+            Lanes::Positions => (scatter.maps * plane).next_multiple_of(lanes),
+        } + lanes; // The second vector of an odd pair.
         let rows = match scatter.lanes {
             Lanes::Taps => positions,
             Lanes::Positions => scatter.channels * taps,
@@ -349,6 +350,18 @@ impl<T: Element> Scatter<'_, T> {
             Lanes::Positions => (&scratch.positions[..], weights, unit.outputs.len() * plane),
         };
         let Scratch { products, rows, .. } = scratch;
+        if self.lanes == Lanes::Taps && taps <= lanes && rows.len() <= MAX_FEW_POSITIONS {
+            let operands = FewPositions {
+                input,
+                positions: rows,
+                plane,
+                weights,
+                channels: problem.group_c_in(),
+                taps,
+            };
+            operands.run(simd, count, products, stride);
+            return;
+        }
         let rows = match self.lanes {
             Lanes::Taps => &rows[..],
             Lanes::Positions => &rows[..count * taps],
