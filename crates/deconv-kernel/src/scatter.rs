@@ -21,12 +21,13 @@ use core::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
+use self::add::places;
 use self::few::{FewPositions, MAX_FEW_POSITIONS};
 use crate::buffer::Buffer;
 use crate::cut::even_part;
 use crate::element::Element;
 use crate::meetings::{Meeting, meetings};
-use crate::problem::{Axis, Problem};
+use crate::problem::Problem;
 use crate::threads::Threads;
 use crate::tile::{Registers, Step, Steps, Sums, Tile, VECTORS};
 use crate::tuning::{
@@ -83,8 +84,6 @@ struct Scatter<'a, T: Element> {
     /// If lanes are positions: where each tap meets them.
     meetings: [Vec<Meeting>; 2],
     maps: usize,
-    /// Whether positions are lanes and read where they are: a channel of one map is whole vectors.
-    in_place: bool,
     /// Whether weights are asked for while others are multiplied: they are taps in lanes, and too many for the
     /// caches.
     fetches_weights: bool,
@@ -110,7 +109,7 @@ pub(crate) fn forward<T: Element>(
             weight: plane,
         },
         Lanes::Positions => Step {
-            source: (maps * plane).next_multiple_of(registers.lanes),
+            source: positions_stride(maps, plane, registers.lanes),
             weight: taps,
         },
     };
@@ -156,7 +155,6 @@ pub(crate) fn forward<T: Element>(
             Lanes::Positions => problem.axes.each_ref().map(meetings),
         },
         maps,
-        in_place: lanes == Lanes::Positions && maps == 1 && plane.is_multiple_of(registers.lanes),
         fetches_weights,
         channels,
     };
@@ -196,16 +194,14 @@ pub(crate) fn forward<T: Element>(
     output
 }
 
-/// Where the values and the taps of an axis meet.
-fn places(axis: &Axis) -> Vec<usize> {
-    let place = |i: usize, tap: usize| {
-        let full = i * axis.stride + (axis.kernel - 1 - tap) * axis.dilation;
-        // What is cropped at the beginning wraps to a number that is past every output.
-        full.wrapping_sub(axis.crop_begin)
-    };
-    (0..axis.input)
-        .flat_map(|i| (0..axis.kernel).map(move |tap| place(i, tap)))
-        .collect()
+/// From a channel's positions to the next: as in the input, or whole vectors, if a channel has many of them that would
+/// not be aligned.
+fn positions_stride(maps: usize, plane: usize, lanes: usize) -> usize {
+    if maps == 1 && plane <= VECTORS * lanes {
+        plane
+    } else {
+        (maps * plane).next_multiple_of(lanes)
+    }
 }
 
 /// Some output channels of some maps.
@@ -269,7 +265,7 @@ impl<T: Element> WithSimd for Products<'_, '_, T> {
                 let channel = problem.group_c_in() * taps;
                 let rows = (0..rows).map(|row| row / taps * channel + row % taps);
                 scratch.rows.extend(rows);
-                if !scatter.in_place && scratch.packed != Some((unit.map, group)) {
+                if !scatter.is_in_place(&unit, group) && scratch.packed != Some((unit.map, group)) {
                     scatter.pack(&unit, group, &mut scratch.positions);
                     scratch.packed = Some((unit.map, group));
                 }
@@ -307,19 +303,33 @@ impl<T: Element> WithSimd for Products<'_, '_, T> {
 }
 
 impl<T: Element> Scatter<'_, T> {
-    /// The input of a unit's maps as `[channel][position]`, each channel padded to whole vectors with any numbers.
+    /// Whether positions are read where they are. The last vector must not reach behind the input.
+    fn is_in_place(&self, unit: &Unit<T>, group: usize) -> bool {
+        let (problem, lanes) = (self.problem, self.registers.lanes);
+        let plane = problem.input_plane();
+        let end = (unit.map * problem.c_in + (group + 1) * problem.group_c_in()) * plane;
+        positions_stride(self.maps, plane, lanes) == plane
+            && (plane.is_multiple_of(lanes) || end + lanes <= self.input.len())
+    }
+
+    /// The input of a unit's maps as `[channel][position]`, and any numbers behind them.
     fn pack(&self, unit: &Unit<T>, group: usize, positions: &mut Buffer<T>) {
         let (problem, channels) = (self.problem, self.problem.group_c_in());
         let plane = problem.input_plane();
-        let line = (self.maps * plane).next_multiple_of(self.registers.lanes);
+        let line = positions_stride(self.maps, plane, self.registers.lanes);
         let length = channels * line + self.registers.lanes;
         if positions.len() < length {
             *positions = Buffer::new(length);
         }
+        let first = |map: usize| ((unit.map + map) * problem.c_in + group * channels) * plane;
+        if line == plane {
+            let all = channels * plane;
+            positions[..all].copy_from_slice(&self.input[first(0)..][..all]);
+            return;
+        }
         for (c, line) in positions.chunks_mut(line).take(channels).enumerate() {
             for (i, to) in line.chunks_mut(plane).take(unit.outputs.len()).enumerate() {
-                let from = (unit.map + i) * problem.c_in + group * channels + c;
-                to.copy_from_slice(&self.input[from * plane..][..plane]);
+                to.copy_from_slice(&self.input[first(i) + c * plane..][..plane]);
             }
         }
     }
@@ -346,7 +356,7 @@ impl<T: Element> Scatter<'_, T> {
         let input = &self.input[(unit.map * problem.c_in + group * problem.group_c_in()) * plane..];
         let (source, values, columns) = match self.lanes {
             Lanes::Taps => (weights, input, taps),
-            Lanes::Positions if self.in_place => (input, weights, plane),
+            Lanes::Positions if self.is_in_place(unit, group) => (input, weights, plane),
             Lanes::Positions => (&scratch.positions[..], weights, unit.outputs.len() * plane),
         };
         let Scratch { products, rows, .. } = scratch;

@@ -3,6 +3,19 @@
 use super::Scatter;
 use crate::element::Element;
 use crate::meetings::each_tap;
+use crate::problem::Axis;
+
+/// Where the values and the taps of an axis meet.
+pub(super) fn places(axis: &Axis) -> Vec<usize> {
+    let place = |i: usize, tap: usize| {
+        let full = i * axis.stride + (axis.kernel - 1 - tap) * axis.dilation;
+        // What is cropped at the beginning wraps to a number that is past every output.
+        full.wrapping_sub(axis.crop_begin)
+    };
+    (0..axis.input)
+        .flat_map(|i| (0..axis.kernel).map(move |tap| place(i, tap)))
+        .collect()
+}
 
 impl<T: Element> Scatter<'_, T> {
     /// Adds a map's products, `[position][tap]`, to their places.
