@@ -242,10 +242,16 @@ impl<T: Element> WithSimd for Products<'_, '_, T> {
         let (taps, plane) = (problem.taps(), problem.input_plane());
         let positions = unit.outputs.len() * plane;
         let group = unit.channel / problem.group_c_out();
+        let columns = match scatter.lanes {
+            Lanes::Taps => taps,
+            Lanes::Positions => scatter.maps * plane,
+        }
+        .next_multiple_of(lanes);
+        // Of output channels that are vectors, or with the second vector of an odd pair.
         let stride = match scatter.lanes {
-            Lanes::Taps => taps.next_multiple_of(lanes) * scatter.channels,
-            Lanes::Positions => (scatter.maps * plane).next_multiple_of(lanes),
-        } + lanes; // The second vector of an odd pair.
+            Lanes::Taps if scatter.channels > 1 => scatter.channels * columns,
+            _ => columns + lanes,
+        };
         let rows = match scatter.lanes {
             Lanes::Taps => positions,
             Lanes::Positions => scatter.channels * taps,
