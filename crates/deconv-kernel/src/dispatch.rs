@@ -164,11 +164,9 @@ pub(crate) fn grad_bias<T: Element>(problem: &Problem, grad_output: &[T]) -> Vec
 
 /// What a call costs, in multiply-adds.
 fn cost(problem: &Problem) -> usize {
-    let planes = [
-        problem.c_in * problem.input_plane(),
-        problem.c_out * problem.output_plane(),
-    ];
-    let values = problem.batch * (planes[0] + planes[1]);
+    let inputs = problem.c_in * problem.input_plane();
+    let outputs = problem.c_out * problem.output_plane();
+    let values = problem.batch * (inputs + outputs);
     problem
         .products()
         .saturating_add(SHARED_VALUE_COST * values)
@@ -194,16 +192,13 @@ fn is_small_depthwise(problem: &Problem, products: usize) -> bool {
 
 /// Whether scalar products are the better gradient of the weight: tiles pad the channels to a vector.
 fn has_long_scalar_products(problem: &Problem) -> bool {
-    let (channels, width) = (problem.group_c_in(), problem.axes[1].input);
-    let is_large = problem.input_plane() >= MIN_FEW_CHANNELS_PLANE;
+    let (channels, plane) = (problem.group_c_in(), problem.input_plane());
     let are_few = channels <= MAX_FEW_CHANNELS
         && channels * problem.group_c_out() <= MAX_FEW_CHANNEL_PAIRS
-        && is_large;
-    if are_few && width >= MIN_SCALAR_PRODUCT_WIDTH {
-        return true;
-    }
-    channels == 1
-        && (width >= MIN_SCALAR_PRODUCT_WIDTH || problem.input_plane() >= MIN_SCALAR_PRODUCT_PLANE)
+        && plane >= MIN_FEW_CHANNELS_PLANE;
+    let has_long_lines = problem.axes[1].input >= MIN_SCALAR_PRODUCT_WIDTH;
+    has_long_lines && (channels == 1 || are_few)
+        || channels == 1 && plane >= MIN_SCALAR_PRODUCT_PLANE
 }
 
 /// Whether a copy with zeros around it would be mostly zeros.

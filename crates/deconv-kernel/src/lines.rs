@@ -184,7 +184,6 @@ fn as_one_line(problem: &Problem) -> Problem {
 }
 
 /// Some output channels of a map and group, or some rows of one.
-#[derive(Clone)]
 struct Part {
     map_and_group: usize,
     /// The first of them, in the group.
@@ -195,11 +194,15 @@ struct Part {
 }
 
 impl Part {
+    /// The lines of the output.
+    fn lines(&self, problem: &Problem) -> Range<usize> {
+        let y = &problem.axes[0];
+        self.rows.start * y.stride..y.output.min(self.rows.end * y.stride)
+    }
+
     /// The values of the output.
     fn values(&self, problem: &Problem) -> usize {
-        let [y, x] = &problem.axes;
-        let lines = y.output.min(self.rows.end * y.stride) - self.rows.start * y.stride;
-        self.channels * lines * x.output
+        self.channels * self.lines(problem).len() * problem.axes[1].output
     }
 }
 
@@ -362,7 +365,7 @@ impl<T: Element> WithSimd for Unit<'_, '_, T> {
                         _ => lines.add_up::<S, 1>(simd, o, values, &cells, sums),
                     }
                     let target = &mut planes[i * plane..];
-                    lines.write(simd, [o, count], &part.rows, &cells, sums, target);
+                    lines.write(simd, [o, count], part, &cells, sums, target);
                 }
             }
             planes = planes.split_at_mut(part.values(problem)).1;

@@ -22,7 +22,7 @@ use core::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use self::add::places;
-use self::few::{FewPositions, MAX_FEW_POSITIONS};
+use self::few::FewPositions;
 use crate::buffer::Buffer;
 use crate::cut::even_part;
 use crate::element::Element;
@@ -31,7 +31,7 @@ use crate::problem::Problem;
 use crate::threads::Threads;
 use crate::tile::{Registers, Step, Steps, Sums, Tile, VECTORS};
 use crate::tuning::{
-    CACHE_LINE_BYTES, FETCH_STEPS, MAX_SCATTERED_POSITIONS, MAX_TILE_STEPS,
+    CACHE_LINE_BYTES, FETCH_STEPS, MAX_FEW_POSITIONS, MAX_SCATTERED_POSITIONS, MAX_TILE_STEPS,
     MIN_FETCHED_WEIGHTS_BYTES, UNITS_PER_THREAD,
 };
 use crate::vectors::prefetch;

@@ -120,7 +120,7 @@ pub(crate) fn fill<S: Simd, T: Element>(
 ) {
     let lanes = T::lanes::<S>();
     let mut at = places.start;
-    // The system's function writes long lines faster.
+    // The system's function writes long lines faster: 4 to 2 channels, 512x512, k 1, stride 2 took 1.27 times as long.
     let is_short = places.len() <= 8 * lanes;
     while is_short && at < places.end && at + lanes <= to.len() {
         store::<S, T>(simd, to, at, T::splat(simd, value));

@@ -3,11 +3,10 @@
 #![allow(unsafe_code)] // Loads and stores whose bounds `write_lines` checks once for a line.
 
 use core::mem::MaybeUninit;
-use core::ops::Range;
 
 use pulp::Simd;
 
-use super::{Cells, Lines};
+use super::{Cells, Lines, Part};
 use crate::element::Element;
 use crate::vectors::{fill, take_all_turns};
 
@@ -19,15 +18,14 @@ impl<T: Element> Lines<'_, T> {
         &self,
         simd: S,
         [o, count]: [usize; 2],
-        rows: &Range<usize>,
+        part: &Part,
         cells: &Cells,
         sums: &[T],
         target: &mut [MaybeUninit<T>],
     ) {
-        let [y, x] = &self.problem.axes;
-        let first_line = rows.start * y.stride;
-        let plane = (y.output.min(rows.end * y.stride) - first_line) * x.output;
-        let whole_planes = self.has_whole_lines() && cells.rows == *rows;
+        let lines = part.lines(self.problem);
+        let (first_line, plane) = (lines.start, lines.len() * self.problem.axes[1].output);
+        let whole_planes = self.has_whole_lines() && cells.rows == part.rows;
         let sums = sums.chunks(self.phases.len() * self.phase_stride);
         for (i, sums) in sums.enumerate().take(count) {
             let bias = self.bias_of(o + i);

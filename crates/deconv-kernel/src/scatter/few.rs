@@ -12,10 +12,6 @@ use crate::tile::rows;
 use crate::tuning::MAX_TILE_STEPS;
 use crate::vectors::{as_uninit, store};
 
-/// So many positions and fewer are multiplied this way: six layers took 1.26 to 1.8 times less time (Zen 5). With
-/// three, tiles are as fast.
-pub(super) const MAX_FEW_POSITIONS: usize = 2;
-
 /// Output channels that are multiplied at once.
 pub(super) const CHANNELS: usize = 8;
 
