@@ -1,6 +1,9 @@
-//! Vectors from and to slices, and two vectors in turns.
+//! Vectors from and to slices, and the numbers of several vectors in turns.
 
 #![allow(unsafe_code)] // Loads and stores of checked slices; vectors as the machine's own types.
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use core::mem::MaybeUninit;
 use core::ops::Range;
@@ -194,6 +197,24 @@ fn deinterleave<S: Simd, T: Element>(
     apart
 }
 
+/// `[a0 b0 c0 a1 b1 c1 ..]`, in three vectors.
+#[inline(always)]
+fn take_three_turns<S: Simd, T: Element>(simd: S, vectors: [T::Vector<S>; 3]) -> [T::Vector<S>; 3] {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(turns) = x86::take_three_turns::<S, T>(simd, vectors) {
+        return turns;
+    }
+    let lanes = T::lanes::<S>();
+    let mut turns = vectors;
+    let numbers = core::ptr::from_ref(&vectors).cast::<T>();
+    let to = core::ptr::from_mut(&mut turns).cast::<T>();
+    for at in 0..3 * lanes {
+        // SAFETY: three vectors are `3 * lanes` numbers.
+        unsafe { *to.add(at) = *numbers.add(at % 3 * lanes + at / 3) }
+    }
+    turns
+}
+
 /// Every `N`th number of `N` vectors, from each of the first `N` on. `N` is 1, 2 or 4.
 #[inline(always)]
 pub(crate) fn take_apart<S: Simd, T: Element, const N: usize>(
@@ -216,12 +237,17 @@ pub(crate) fn take_apart<S: Simd, T: Element, const N: usize>(
     apart
 }
 
-/// The numbers of `N` vectors in turns: of `N` numbers in each, the transpose. `N` is 1, 2, 4, 8 or 16.
+/// The numbers of `N` vectors in turns: of `N` numbers in each, the transpose. `N` is 1, 2, 3, 4, 8 or 16.
 #[inline(always)]
 pub(crate) fn take_all_turns<S: Simd, T: Element, const N: usize>(
     simd: S,
     mut rows: [T::Vector<S>; N],
 ) -> [T::Vector<S>; N] {
+    if N == 3 {
+        let turns = take_three_turns::<S, T>(simd, [rows[0], rows[1], rows[2]]);
+        [rows[0], rows[1], rows[2]] = turns;
+        return rows;
+    }
     // A loop would move the vectors to memory.
     if N >= 2 {
         rows = take_turns::<S, T, N>(simd, rows);
@@ -236,140 +262,6 @@ pub(crate) fn take_all_turns<S: Simd, T: Element, const N: usize>(
         rows = take_turns::<S, T, N>(simd, rows);
     }
     rows
-}
-
-/// The same with the instructions themselves: of a chain of such loops, the compiler makes moves of
-/// single numbers. Without closures, which would be compiled without the instructions.
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use core::any::Any;
-    use core::arch::x86_64::{__m256, __m512, __m512i};
-    use core::mem::transmute_copy;
-
-    use pulp::Simd;
-    use pulp::x86::{V3, V4};
-
-    use crate::element::Element;
-
-    /// Where the 32-bit words of both results come from: `b`'s words are 16 and up.
-    type Order = [[i32; 16]; 2];
-
-    const SINGLE_WORDS: Order = [
-        [0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23],
-        [8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31],
-    ];
-    const PAIRS_OF_WORDS: Order = [
-        [0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23],
-        [8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31],
-    ];
-
-    const EVERY_OTHER_WORD: Order = [
-        [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30],
-        [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31],
-    ];
-    const EVERY_OTHER_PAIR: Order = [
-        [0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29],
-        [2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23, 26, 27, 30, 31],
-    ];
-
-    #[inline(always)]
-    pub(super) fn interleave<S: Simd, T: Element>(
-        simd: S,
-        [a, b]: [T::Vector<S>; 2],
-    ) -> Option<[T::Vector<S>; 2]> {
-        if let Some(simd) = instructions::<S, V4>(simd) {
-            let order = if size_of::<T>() == 4 {
-                SINGLE_WORDS
-            } else {
-                PAIRS_OF_WORDS
-            };
-            return Some(permute::<S, T>(simd, [a, b], order));
-        }
-        let avx = instructions::<S, V3>(simd)?.avx;
-        let [low, high]: [__m256; 2] = if size_of::<T>() == 4 {
-            let (a, b) = (cast(a), cast(b));
-            [avx._mm256_unpacklo_ps(a, b), avx._mm256_unpackhi_ps(a, b)]
-        } else {
-            let (a, b) = (cast(a), cast(b));
-            [
-                cast(avx._mm256_unpacklo_pd(a, b)),
-                cast(avx._mm256_unpackhi_pd(a, b)),
-            ]
-        };
-        // Each half of the vectors is interleaved.
-        Some([
-            cast(avx._mm256_permute2f128_ps::<0x20>(low, high)),
-            cast(avx._mm256_permute2f128_ps::<0x31>(low, high)),
-        ])
-    }
-
-    #[inline(always)]
-    pub(super) fn deinterleave<S: Simd, T: Element>(
-        simd: S,
-        [a, b]: [T::Vector<S>; 2],
-    ) -> Option<[T::Vector<S>; 2]> {
-        if let Some(simd) = instructions::<S, V4>(simd) {
-            let order = if size_of::<T>() == 4 {
-                EVERY_OTHER_WORD
-            } else {
-                EVERY_OTHER_PAIR
-            };
-            return Some(permute::<S, T>(simd, [a, b], order));
-        }
-        let simd = instructions::<S, V3>(simd)?;
-        // The halves of both vectors, one after the other.
-        let [even, odd]: [__m256; 2] = if size_of::<T>() == 4 {
-            let (a, b) = (cast(a), cast(b));
-            [
-                simd.avx._mm256_shuffle_ps::<0x88>(a, b),
-                simd.avx._mm256_shuffle_ps::<0xdd>(a, b),
-            ]
-        } else {
-            let (a, b) = (cast(a), cast(b));
-            [
-                cast(simd.avx._mm256_unpacklo_pd(a, b)),
-                cast(simd.avx._mm256_unpackhi_pd(a, b)),
-            ]
-        };
-        Some([
-            cast(simd.avx2._mm256_permute4x64_pd::<0xd8>(cast(even))),
-            cast(simd.avx2._mm256_permute4x64_pd::<0xd8>(cast(odd))),
-        ])
-    }
-
-    /// The 32-bit words of two vectors of 512 bits in another order.
-    #[inline(always)]
-    fn permute<S: Simd, T: Element>(
-        simd: V4,
-        [a, b]: [T::Vector<S>; 2],
-        [first, second]: Order,
-    ) -> [T::Vector<S>; 2] {
-        let (a, b): (__m512, __m512) = (cast(a), cast(b));
-        let (first, second): (__m512i, __m512i) = (cast(first), cast(second));
-        [
-            cast(simd.avx512f._mm512_permutex2var_ps(a, first, b)),
-            cast(simd.avx512f._mm512_permutex2var_ps(a, second, b)),
-        ]
-    }
-
-    /// The same instructions, if they are those of type `I`.
-    #[inline(always)]
-    fn instructions<S: Simd, I: Copy + 'static>(simd: S) -> Option<I> {
-        let simd: &dyn Any = &simd;
-        simd.downcast_ref().copied()
-    }
-
-    /// The same bits as another type.
-    ///
-    /// # Panics
-    ///
-    /// If that is of another size.
-    #[inline(always)]
-    fn cast<A: Copy, B: Copy>(a: A) -> B {
-        assert!(size_of::<A>() == size_of::<B>());
-        // SAFETY: all callers' types are vectors of numbers: any bits are valid.
-        unsafe { transmute_copy(&a) }
-    }
 }
 
 #[cfg(test)]
@@ -403,11 +295,23 @@ mod tests {
                 store::<S, T>(simd, as_uninit(&mut turns), i * lanes, vector);
             }
             assert_eq!(turns, numbers);
+
+            let numbers: Vec<T> = (0..3 * lanes).map(|i| T::from(i as u8)).collect();
+            let vectors = [0, 1, 2].map(|i| load::<S, T>(simd, &numbers, i * lanes));
+            let mut turns = vec![T::default(); 3 * lanes];
+            let rows = take_all_turns::<S, T, 3>(simd, vectors);
+            for (i, vector) in rows.into_iter().enumerate() {
+                store::<S, T>(simd, as_uninit(&mut turns), i * lanes, vector);
+            }
+            let expected: Vec<T> = (0..3 * lanes)
+                .map(|i| numbers[i % 3 * lanes + i / 3])
+                .collect();
+            assert_eq!(turns, expected);
         }
     }
 
     #[test]
-    fn numbers_of_two_vectors_take_turns() {
+    fn numbers_of_two_or_three_vectors_take_turns() {
         for arch in archs() {
             arch.dispatch(Turns::<f32>(PhantomData));
             arch.dispatch(Turns::<f64>(PhantomData));

@@ -35,6 +35,7 @@ impl<T: Element> Lines<'_, T> {
             match self.line_phases {
                 1 => self.write_lines::<S, 1>(simd, first_line, cells, sums, target, bias),
                 2 => self.write_lines::<S, 2>(simd, first_line, cells, sums, target, bias),
+                3 => self.write_lines::<S, 3>(simd, first_line, cells, sums, target, bias),
                 4 => self.write_lines::<S, 4>(simd, first_line, cells, sums, target, bias),
                 8 => self.write_lines::<S, 8>(simd, first_line, cells, sums, target, bias),
                 _ => self.write_lines::<S, 0>(simd, first_line, cells, sums, target, bias),
@@ -117,16 +118,6 @@ impl<T: Element> Lines<'_, T> {
     #[inline(always)]
     fn write_cells(&self, sums: &[T], target: &mut [MaybeUninit<T>]) {
         let (columns, stride) = (self.line_phases, self.phase_stride);
-        if columns == 3 && target.len().is_multiple_of(3) {
-            // The compiler uses vector shuffles.
-            let [a, b, c] = [0, 1, 2].map(|phase| &sums[phase * stride..][..target.len() / 3]);
-            for (((to, a), b), c) in target.chunks_exact_mut(3).zip(a).zip(b).zip(c) {
-                to[0].write(*a);
-                to[1].write(*b);
-                to[2].write(*c);
-            }
-            return;
-        }
         for (cell, to) in target.chunks_mut(columns).enumerate() {
             for (phase, to) in to.iter_mut().enumerate() {
                 to.write(sums[phase * stride + cell]);
