@@ -4,7 +4,7 @@
 //! traffic as to write it. [`Fresh`] hands out parts of uninitialised memory, and its count of
 //! written values proves that none was left out.
 
-#![allow(unsafe_code)] // `set_len` on a vector whose values were all written.
+#![allow(unsafe_code)] // A vector, and parts of it, whose values were all written.
 
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
@@ -87,6 +87,16 @@ impl<'a, T: Element> Fresh<'a, T> {
     /// The caller counts as written only what it has written, and writes nothing but numbers.
     pub(crate) unsafe fn into_values(self) -> &'a mut [MaybeUninit<T>] {
         self.values
+    }
+
+    /// Writes one value everywhere. What it returns has been written.
+    #[inline(always)]
+    pub(crate) fn fill(self, value: T) -> &'a mut [T] {
+        for to in self.values.iter_mut() {
+            to.write(value);
+        }
+        // SAFETY: all of them have just been written.
+        unsafe { self.values.assume_init_mut() }
     }
 
     /// The values, for units that are no parts of it one after the other.

@@ -16,25 +16,26 @@
 
 mod add;
 mod few;
+mod products;
 
-use core::ops::Range;
+use core::mem::take;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pulp::{Arch, Simd, WithSimd};
 
-use self::add::places;
-use self::few::FewPositions;
+use self::add::{Reach, reaches};
+use self::few::repeat;
 use crate::buffer::Buffer;
 use crate::cut::even_part;
 use crate::element::Element;
 use crate::meetings::{Meeting, meetings};
+use crate::output::Fresh;
 use crate::problem::Problem;
 use crate::threads::Threads;
-use crate::tile::{Registers, Step, Steps, Sums, Tile, VECTORS};
+use crate::tile::{Registers, Step, Steps, VECTORS};
 use crate::tuning::{
-    CACHE_LINE_BYTES, FETCH_STEPS, MAX_FEW_POSITIONS, MAX_SCATTERED_POSITIONS, MAX_TILE_STEPS,
-    MIN_FETCHED_WEIGHTS_BYTES, UNITS_PER_THREAD,
+    MAX_FEW_POSITIONS, MAX_SCATTERED_POSITIONS, MIN_FETCHED_WEIGHTS_BYTES, UNITS_PER_THREAD,
 };
-use crate::vectors::prefetch;
 
 /// What the lanes of a vector are.
 #[derive(Clone, Copy, PartialEq)]
@@ -51,7 +52,8 @@ impl Lanes {
             problem.taps(),
             maps_at_once(problem) * problem.input_plane(),
         );
-        if positions * taps.div_ceil(lanes) <= taps * positions.div_ceil(lanes) {
+        let is_few = positions <= MAX_FEW_POSITIONS && taps <= lanes;
+        if is_few || positions * taps.div_ceil(lanes) <= taps * positions.div_ceil(lanes) {
             Self::Taps
         } else {
             Self::Positions
@@ -78,9 +80,8 @@ struct Scatter<'a, T: Element> {
     /// The weights from this output channel on, and zeros: a vector may reach past the last weight.
     tail: usize,
     tail_weights: Buffer<T>,
-    /// If lanes are taps: where each input value and tap of an axis meet, `[i][tap]`; past the output if they are
-    /// cropped.
-    places: [Vec<usize>; 2],
+    /// If lanes are taps: what each value of an axis reaches.
+    reaches: [Vec<Reach>; 2],
     /// If lanes are positions: where each tap meets them.
     meetings: [Vec<Meeting>; 2],
     maps: usize,
@@ -146,8 +147,8 @@ pub(crate) fn forward<T: Element>(
         steps: Steps::new(steps.collect()),
         tail,
         tail_weights,
-        places: match lanes {
-            Lanes::Taps => problem.axes.each_ref().map(places),
+        reaches: match lanes {
+            Lanes::Taps => problem.axes.each_ref().map(reaches),
             Lanes::Positions => Default::default(),
         },
         meetings: match lanes {
@@ -160,38 +161,46 @@ pub(crate) fn forward<T: Element>(
     };
 
     let plane = problem.output_plane();
-    let mut output = vec![T::default(); problem.batch * problem.c_out * plane];
     // Each unit has some channels of one group.
     let blocks = problem.batch.div_ceil(maps).max(1);
     let parts = (UNITS_PER_THREAD * threads.count()).div_ceil(blocks * problem.groups);
-    let channels = problem.group_c_out().div_ceil(parts);
-    let per_map = problem.groups * problem.group_c_out().div_ceil(channels);
-    let mut units: Vec<Unit<T>> = Vec::new();
-    for (map, output) in output.chunks_mut(problem.c_out * plane).enumerate() {
-        let groups = output.chunks_mut(problem.group_c_out() * plane);
-        let parts = groups.flat_map(|group| group.chunks_mut(channels * plane));
-        for (part, output) in parts.enumerate() {
-            let unit = map / maps * per_map + part;
-            if unit == units.len() {
-                let parts = per_map / problem.groups;
-                let first = part / parts * problem.group_c_out() + part % parts * channels;
-                units.push(Unit {
-                    map,
-                    channel: first,
-                    outputs: vec![],
-                });
+    let at_once = problem.group_c_out().div_ceil(parts);
+    Fresh::build(problem.batch * problem.c_out * plane, |mut output| {
+        let written = AtomicUsize::new(0);
+        let mut units: Vec<Unit<T>> = Vec::new();
+        for first_map in (0..problem.batch).step_by(maps) {
+            let first_unit = units.len();
+            for map in first_map..problem.batch.min(first_map + maps) {
+                let mut unit = first_unit;
+                for group in 0..problem.groups {
+                    for first in (0..problem.group_c_out()).step_by(at_once) {
+                        let channels = at_once.min(problem.group_c_out() - first);
+                        let (planes, rest) = output.split_at(channels * plane);
+                        output = rest;
+                        if map == first_map {
+                            units.push(Unit {
+                                map,
+                                channel: group * problem.group_c_out() + first,
+                                channels,
+                                outputs: vec![],
+                            });
+                        }
+                        units[unit].outputs.push(planes);
+                        unit += 1;
+                    }
+                }
             }
-            units[unit].outputs.push(output);
         }
-    }
-    threads.each_with(units.into_iter(), Scratch::default, |scratch, unit| {
-        arch.dispatch(Products {
-            scatter: &scatter,
-            unit,
-            scratch,
+        threads.each_with(units.into_iter(), Scratch::default, |scratch, unit| {
+            let count = arch.dispatch(Products {
+                scatter: &scatter,
+                unit,
+                scratch,
+            });
+            written.fetch_add(count, Ordering::Relaxed);
         });
-    });
-    output
+        written.into_inner()
+    })
 }
 
 /// From a channel's positions to the next: as in the input, or whole vectors, if a channel has many of them that would
@@ -208,14 +217,16 @@ fn positions_stride(maps: usize, plane: usize, lanes: usize) -> usize {
 struct Unit<'t, T> {
     map: usize,
     channel: usize,
+    channels: usize,
     /// The channels' planes, for each map.
-    outputs: Vec<&'t mut [T]>,
+    outputs: Vec<Fresh<'t, T>>,
 }
 
 #[derive(Default)]
 struct Scratch<T: Element> {
     products: Buffer<T>,
-    /// `[channel][position]`, if positions are lanes, and of which map and group.
+    /// `[channel][position]`, if positions are lanes, or few of them as `few.rs` reads them, and of which map and
+    /// group.
     positions: Buffer<T>,
     packed: Option<(usize, usize)>,
     rows: Vec<usize>,
@@ -229,10 +240,11 @@ struct Products<'a, 't, T: Element> {
 }
 
 impl<T: Element> WithSimd for Products<'_, '_, T> {
-    type Output = ();
+    /// How many values were written.
+    type Output = usize;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn with_simd<S: Simd>(self, simd: S) -> usize {
         let Self {
             scatter,
             mut unit,
@@ -266,6 +278,12 @@ impl<T: Element> WithSimd for Products<'_, '_, T> {
                 scratch
                     .rows
                     .extend((0..positions).map(|i| i / plane * map + i % plane));
+                if scatter.is_few() && scratch.packed != Some((unit.map, group)) {
+                    let input = &scatter.input[scatter.first_value(&unit, group)..];
+                    let sizes = [problem.group_c_in(), plane, taps];
+                    repeat(simd, input, &scratch.rows, sizes, &mut scratch.positions);
+                    scratch.packed = Some((unit.map, group));
+                }
             }
             Lanes::Positions => {
                 let channel = problem.group_c_in() * taps;
@@ -278,10 +296,9 @@ impl<T: Element> WithSimd for Products<'_, '_, T> {
             }
         }
 
-        let channels =
-            unit.outputs.first().map_or(0, |planes| planes.len()) / problem.output_plane();
-        for first in (0..channels).step_by(scatter.channels) {
-            let end = channels.min(first + scatter.channels);
+        let mut written = 0;
+        for first in (0..unit.channels).step_by(scatter.channels) {
+            let end = unit.channels.min(first + scatter.channels);
             scatter.products(simd, &unit, first..end, scratch, stride);
             for i in first..end {
                 let at = match scatter.lanes {
@@ -289,11 +306,12 @@ impl<T: Element> WithSimd for Products<'_, '_, T> {
                     Lanes::Positions => taps * stride,
                 };
                 let products = &scratch.products[(i - first) * at..];
+                let bias = scatter.bias.map(|bias| bias[unit.channel + i]);
                 for (map, planes) in unit.outputs.iter_mut().enumerate() {
-                    let length = problem.output_plane();
-                    let output = &mut planes[i * length..][..length];
-                    let bias = scatter.bias.map(|bias| bias[unit.channel + i]);
-                    output.fill(bias.unwrap_or_default());
+                    let (output, rest) = take(planes).split_at(problem.output_plane());
+                    *planes = rest;
+                    let output = output.fill(bias.unwrap_or_default());
+                    written += output.len();
                     match scatter.lanes {
                         Lanes::Taps => {
                             scatter.add_taps(&products[map * plane * stride..], stride, output);
@@ -305,143 +323,6 @@ impl<T: Element> WithSimd for Products<'_, '_, T> {
                 }
             }
         }
-    }
-}
-
-impl<T: Element> Scatter<'_, T> {
-    /// Whether positions are read where they are. The last vector must not reach behind the input.
-    fn is_in_place(&self, unit: &Unit<T>, group: usize) -> bool {
-        let (problem, lanes) = (self.problem, self.registers.lanes);
-        let plane = problem.input_plane();
-        let end = (unit.map * problem.c_in + (group + 1) * problem.group_c_in()) * plane;
-        positions_stride(self.maps, plane, lanes) == plane
-            && (plane.is_multiple_of(lanes) || end + lanes <= self.input.len())
-    }
-
-    /// The input of a unit's maps as `[channel][position]`, and any numbers behind them.
-    fn pack(&self, unit: &Unit<T>, group: usize, positions: &mut Buffer<T>) {
-        let (problem, channels) = (self.problem, self.problem.group_c_in());
-        let plane = problem.input_plane();
-        let line = positions_stride(self.maps, plane, self.registers.lanes);
-        let length = channels * line + self.registers.lanes;
-        if positions.len() < length {
-            *positions = Buffer::new(length);
-        }
-        let first = |map: usize| ((unit.map + map) * problem.c_in + group * channels) * plane;
-        if line == plane {
-            let all = channels * plane;
-            positions[..all].copy_from_slice(&self.input[first(0)..][..all]);
-            return;
-        }
-        for (c, line) in positions.chunks_mut(line).take(channels).enumerate() {
-            for (i, to) in line.chunks_mut(plane).take(unit.outputs.len()).enumerate() {
-                to.copy_from_slice(&self.input[first(i) + c * plane..][..plane]);
-            }
-        }
-    }
-
-    /// The products of all taps of some of the unit's output channels and all its positions.
-    #[inline(always)]
-    fn products<S: Simd>(
-        &self,
-        simd: S,
-        unit: &Unit<T>,
-        channels: Range<usize>,
-        scratch: &mut Scratch<T>,
-        stride: usize,
-    ) {
-        let (problem, lanes) = (self.problem, self.registers.lanes);
-        let (taps, plane) = (problem.taps(), problem.input_plane());
-        let channel = unit.channel + channels.start;
-        let first = |channel: usize| channel * problem.group_c_in() * taps;
-        let weights = match channel.checked_sub(self.tail) {
-            Some(channel) if self.lanes == Lanes::Taps => &self.tail_weights[first(channel)..],
-            _ => &self.weight[first(channel)..],
-        };
-        let (group, count) = (channel / problem.group_c_out(), channels.len());
-        let input = &self.input[(unit.map * problem.c_in + group * problem.group_c_in()) * plane..];
-        let (source, values, columns) = match self.lanes {
-            Lanes::Taps => (weights, input, taps),
-            Lanes::Positions if self.is_in_place(unit, group) => (input, weights, plane),
-            Lanes::Positions => (&scratch.positions[..], weights, unit.outputs.len() * plane),
-        };
-        let Scratch { products, rows, .. } = scratch;
-        if self.lanes == Lanes::Taps && taps <= lanes && rows.len() <= MAX_FEW_POSITIONS {
-            let operands = FewPositions {
-                input,
-                positions: rows,
-                plane,
-                weights,
-                channels: problem.group_c_in(),
-                taps,
-            };
-            operands.run(simd, count, products, stride);
-            return;
-        }
-        let rows = match self.lanes {
-            Lanes::Taps => &rows[..],
-            Lanes::Positions => &rows[..count * taps],
-        };
-        let are_neighbours = rows.windows(2).all(|pair| pair[1] == pair[0] + 1);
-        let most_rows = if are_neighbours {
-            self.registers.rows
-        } else {
-            self.registers.spread_rows
-        };
-        let at_once = even_part(rows.len(), most_rows);
-        let channels = problem.group_c_in();
-        let most = if self.fetches_weights {
-            FETCH_STEPS
-        } else {
-            MAX_TILE_STEPS
-        };
-        // The parts of the first columns' tiles, and how many have begun.
-        let parts = rows.len().div_ceil(at_once) * channels.div_ceil(most);
-        let mut part = 0;
-        for column in (0..columns).step_by(VECTORS * lanes) {
-            let mut starts = [column, column + lanes];
-            let mut vectors = (columns - column).div_ceil(lanes).min(VECTORS);
-            if self.lanes == Lanes::Taps && count > 1 {
-                (starts, vectors) = ([0, channels * taps], count);
-            }
-            for first in (0..channels).step_by(most) {
-                for (i, rows) in rows.chunks(at_once).enumerate() {
-                    if self.fetches_weights && part < parts {
-                        self.fetch_weights(&source[channels * taps..], part, parts);
-                        part += 1;
-                    }
-                    let tile = Tile {
-                        source,
-                        weights: values,
-                        rows,
-                        steps: &self.steps,
-                        range: first..channels.min(first + most),
-                    };
-                    let sums = Sums {
-                        values: &mut products[i * at_once * stride + column..],
-                        stride,
-                        begin: first == 0,
-                    };
-                    if are_neighbours {
-                        let tile = tile.side_by_side();
-                        tile.run(simd, &starts[..vectors], sums);
-                    } else {
-                        tile.run(simd, &starts[..vectors], sums);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Asks the processor for one of `parts` parts of an output channel's weights, while those of the channel
-    /// before it are multiplied.
-    #[inline(always)]
-    fn fetch_weights(&self, weights: &[T], part: usize, parts: usize) {
-        let count = self.problem.group_c_in() * self.problem.taps();
-        let line = CACHE_LINE_BYTES / size_of::<T>();
-        let lines = count.div_ceil(line);
-        for i in part * lines / parts..(part + 1) * lines / parts {
-            prefetch(weights.as_ptr().wrapping_add(i * line));
-        }
+        written
     }
 }

@@ -367,6 +367,7 @@ fn results_are_the_same_to_the_last_bit_on_any_number_of_threads() {
                     let mut results = vec![
                         pass::forward(arch, threads, &problem, x, w, None),
                         lines::forward(arch, threads, &problem, x, w, None),
+                        scatter::forward(arch, threads, &problem, x, w, None),
                         pass::grad_input(arch, threads, &problem, w, g),
                         grad_weight::grad_weight(arch, threads, &problem, x, g).unwrap(),
                         scalar_products::grad_weight(arch, threads, &problem, x, g),

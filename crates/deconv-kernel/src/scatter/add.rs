@@ -5,16 +5,33 @@ use crate::element::Element;
 use crate::meetings::each_tap;
 use crate::problem::Axis;
 
-/// Where the values and the taps of an axis meet.
-pub(super) fn places(axis: &Axis) -> Vec<usize> {
-    let place = |i: usize, tap: usize| {
-        let full = i * axis.stride + (axis.kernel - 1 - tap) * axis.dilation;
-        // What is cropped at the beginning wraps to a number that is past every output.
-        full.wrapping_sub(axis.crop_begin)
+/// The places of the output that a value of an axis reaches: with the taps from `tap` on, `place` and those before it, a
+/// dilation apart.
+#[derive(Default)]
+pub(super) struct Reach {
+    tap: usize,
+    place: usize,
+    count: usize,
+}
+
+/// What each value of an axis reaches.
+pub(super) fn reaches(axis: &Axis) -> Vec<Reach> {
+    let of_value = |i: usize| {
+        let mut reach = Reach::default();
+        for tap in 0..axis.kernel {
+            let full = i * axis.stride + (axis.kernel - 1 - tap) * axis.dilation;
+            // What is cropped at the beginning wraps to a number that is past every output.
+            let place = full.wrapping_sub(axis.crop_begin);
+            if place < axis.output {
+                if reach.count == 0 {
+                    (reach.tap, reach.place) = (tap, place);
+                }
+                reach.count += 1;
+            }
+        }
+        reach
     };
-    (0..axis.input)
-        .flat_map(|i| (0..axis.kernel).map(move |tap| place(i, tap)))
-        .collect()
+    (0..axis.input).map(of_value).collect()
 }
 
 impl<T: Element> Scatter<'_, T> {
@@ -22,19 +39,15 @@ impl<T: Element> Scatter<'_, T> {
     #[inline(always)]
     pub(super) fn add_taps(&self, products: &[T], stride: usize, output: &mut [T]) {
         let [height, width] = &self.problem.axes;
-        let rows = self.places[0].chunks(height.kernel).enumerate();
-        for (i, rows) in rows {
-            for (j, columns) in self.places[1].chunks(width.kernel).enumerate() {
+        for (i, y) in self.reaches[0].iter().enumerate() {
+            for (j, x) in self.reaches[1].iter().enumerate() {
                 let products = &products[(i * width.input + j) * stride..];
-                let products = products.chunks(width.kernel);
-                for (&row, products) in rows.iter().zip(products) {
-                    if row < height.output {
-                        let output = &mut output[row * width.output..][..width.output];
-                        for (&column, product) in columns.iter().zip(products) {
-                            if let Some(sum) = output.get_mut(column) {
-                                *sum += *product;
-                            }
-                        }
+                for row in 0..y.count {
+                    let products = &products[(y.tap + row) * width.kernel + x.tap..][..x.count];
+                    let mut at = (y.place - row * height.dilation) * width.output + x.place;
+                    for product in products {
+                        output[at] += *product;
+                        at = at.wrapping_sub(width.dilation);
                     }
                 }
             }

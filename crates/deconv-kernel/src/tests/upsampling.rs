@@ -52,6 +52,30 @@ fn panels_of_many_channels_are_exact() {
     }
 }
 
+/// One and two positions, whose vectors hold 2 to 16 input channels, or one.
+#[test]
+fn few_positions_are_exact() {
+    let mut draw = Draw::new(16);
+    for (c_in, c_out) in [(64, 18), (24, 9), (7, 4)] {
+        for kernel in [[1, 1], [1, 2], [1, 3], [2, 2], [1, 5], [2, 4], [4, 4]] {
+            for (batch, width) in [(1, 1), (2, 1), (1, 2), (3, 1)] {
+                let problem = Problem {
+                    batch,
+                    groups: 1,
+                    c_in,
+                    c_out,
+                    axes: [same(1, kernel[0], 2, 1), same(width, kernel[1], 2, 1)],
+                };
+                let case = Case::new(&mut draw, problem);
+                for arch in archs() {
+                    case.check::<f32>(arch, |value| value as f32);
+                    case.check::<f64>(arch, |value| value);
+                }
+            }
+        }
+    }
+}
+
 /// So many cells on three threads that each of them packs the weights for itself.
 #[test]
 fn threads_that_pack_their_own_weights_are_exact() {
