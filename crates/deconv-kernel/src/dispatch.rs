@@ -11,16 +11,17 @@ use crate::problem::{Axis, Problem};
 use crate::threads::Threads;
 use crate::tuning::{
     FINITE_CHECK_VALUES, MAX_COPY_GROWTH, MAX_FEW_CHANNEL_PAIRS, MAX_FEW_CHANNELS, MAX_FEW_TARGETS,
-    MAX_FEW_TARGETS_PLANE, MAX_FEW_TARGETS_ROWS, MAX_MANY_SOURCES_PLANE,
-    MAX_MANY_SOURCES_POSITIONS, MAX_NARROW_GRADIENT_WIDTH, MAX_NARROW_WIDTH,
-    MAX_PLAIN_GRADIENT_PRODUCTS, MAX_PLAIN_WEIGHT_PRODUCTS, MAX_POSITIONS_PER_SOURCE,
-    MAX_SCATTER_PLANE, MAX_SCATTER_POSITIONS, MAX_SCATTERED_VALUES, MAX_SHORT_SUM,
-    MAX_SHORT_SUM_PRODUCTS, MAX_SHORTEST_SUM, MAX_TINY_PLANE, MIN_FEW_CHANNELS_PLANE,
-    MIN_FEW_TARGETS_SOURCES, MIN_NARROW_GRADIENT_PRODUCTS, MIN_NARROW_GRADIENT_TARGETS,
-    MIN_ONE_TAP_SOURCES, MIN_OVERLAPPING_CHANNELS, MIN_PANEL_PRODUCTS, MIN_PLANNED_PRODUCTS,
-    MIN_SCALAR_PRODUCT_PLANE, MIN_SCALAR_PRODUCT_WIDTH, MIN_SCATTER_CHANNELS,
-    MIN_SHARED_CHECK_VALUES, MIN_SHORTEST_SUM_PLANE, MIN_SHORTEST_SUM_WIDTH,
-    MIN_SOURCES_PER_FEW_TARGET, MIN_TINY_PRODUCTS, SHARED_VALUE_COST,
+    MAX_FEW_TARGETS_PLANE, MAX_FEW_TARGETS_ROWS, MAX_GAPPED_KERNEL, MAX_GAPPED_WIDTH,
+    MAX_MANY_SOURCES_PLANE, MAX_MANY_SOURCES_POSITIONS, MAX_NARROW_GRADIENT_WIDTH,
+    MAX_NARROW_PRODUCTS, MAX_NARROW_SOURCES, MAX_NARROW_WIDTH, MAX_PLAIN_GRADIENT_PRODUCTS,
+    MAX_PLAIN_WEIGHT_PRODUCTS, MAX_POSITIONS_PER_SOURCE, MAX_SCATTER_PLANE, MAX_SCATTER_POSITIONS,
+    MAX_SCATTERED_VALUES, MAX_SHORT_SUM, MAX_SHORT_SUM_PRODUCTS, MAX_SHORTEST_SUM, MAX_TINY_PLANE,
+    MIN_COLUMN_CHANNELS, MIN_FEW_CHANNELS_PLANE, MIN_FEW_TARGETS_SOURCES,
+    MIN_NARROW_GRADIENT_PRODUCTS, MIN_NARROW_GRADIENT_TARGETS, MIN_ONE_TAP_SOURCES,
+    MIN_OVERLAPPING_CHANNELS, MIN_PANEL_PRODUCTS, MIN_PLANNED_PRODUCTS, MIN_SCALAR_PRODUCT_PLANE,
+    MIN_SCALAR_PRODUCT_WIDTH, MIN_SCATTER_CHANNELS, MIN_SHARED_CHECK_VALUES,
+    MIN_SHORTEST_SUM_PLANE, MIN_SHORTEST_SUM_WIDTH, MIN_SOURCES_PER_FEW_TARGET, MIN_TINY_PRODUCTS,
+    SHARED_VALUE_COST,
 };
 use crate::{
     depthwise, direct, grad_weight as by_tiles, lines, panels, pass, scalar_products, scatter,
@@ -41,9 +42,11 @@ pub(crate) fn forward<T: Element>(
         problem.check("bias", &[problem.c_out], bias.len());
     }
     let threads = Threads::worth(cost(problem));
-    let scatters = !has_shortest_sums(problem, MAX_TINY_PLANE) && pays_to_scatter(problem);
+    let has_short_lines = has_short_lines(problem);
+    let scatters =
+        has_short_lines || !has_shortest_sums(problem, MAX_TINY_PLANE) && pays_to_scatter(problem);
     let plan = if has_shortest_sums(problem, MIN_SHORTEST_SUM_PLANE)
-        || scatters && !may_beat_scatter(problem)
+        || scatters && (has_short_lines || !may_beat_scatter(problem))
     {
         None
     } else {
@@ -231,7 +234,6 @@ fn pays_to_scatter(problem: &Problem) -> bool {
     let growth = (problem.output_plane() / places).max(1);
     has_few_targets(problem)
         || has_many_sources(problem)
-        || is_column(problem)
         || positions <= MAX_SCATTER_POSITIONS * growth && (is_tiny || is_small)
         || is_tiny && is_sparse(problem)
 }
@@ -254,13 +256,18 @@ fn has_many_sources(problem: &Problem) -> bool {
         && problem.products() > MIN_PLANNED_PRODUCTS
 }
 
-/// Whether each value becomes a short line of its own: other ways compute and write vectors that are mostly idle. 18
-/// random layers that took lines took 1.64 times as long in the mean (0.31, where a value stays one, to 12).
-fn is_column(problem: &Problem) -> bool {
-    let width = &problem.axes[1];
-    width.input == 1
-        && width.output > 1
-        && !overlaps(problem)
+/// Whether lines are so short, or mostly gaps, that other ways compute and write vectors that are mostly idle.
+/// [`MIN_COLUMN_CHANNELS`] and [`MAX_GAPPED_WIDTH`] have the measurements.
+fn has_short_lines(problem: &Problem) -> bool {
+    let (width, overlaps) = (&problem.axes[1], overlaps(problem));
+    let becomes_several = width.output > 1 && !overlaps;
+    let are_many = problem.group_c_in() >= MIN_COLUMN_CHANNELS;
+    let adds_up_fast = overlaps && (are_many || problem.group_c_out() <= MAX_FEW_TARGETS);
+    let is_column = width.input == 1 && (becomes_several || adds_up_fast);
+    let has_gaps = width.kernel < width.stride
+        && width.kernel <= MAX_GAPPED_KERNEL
+        && width.input <= MAX_GAPPED_WIDTH;
+    (is_column || has_gaps)
         && problem.group_c_in() * problem.input_plane() <= MAX_SCATTERED_VALUES
         && problem.products() > MIN_TINY_PRODUCTS
 }
@@ -286,11 +293,15 @@ fn has_few_targets(problem: &Problem) -> bool {
 
 /// Whether [`lines`] is the better forward pass than a [`pass`]. [`MAX_SHORT_SUM`] has the measurements.
 fn has_short_sums(problem: &Problem) -> bool {
+    let (channels, products) = (problem.group_c_in(), problem.products());
+    let outputs = problem.batch * problem.c_out * problem.output_plane();
+    let are_few = products <= MAX_NARROW_PRODUCTS
+        || channels <= MAX_NARROW_SOURCES && products <= MAX_SHORTEST_SUM * outputs;
+    let is_narrow =
+        problem.axes[1].input <= MAX_NARROW_WIDTH && problem.input_plane() >= MAX_TINY_PLANE;
     sum_length(problem) <= MAX_SHORT_SUM
-        && (problem.group_c_in() == 1
-            || problem.products() <= MAX_SHORT_SUM_PRODUCTS
-            || problem.axes[1].input <= MAX_NARROW_WIDTH && problem.input_plane() >= MAX_TINY_PLANE)
-        && problem.products() > MIN_TINY_PRODUCTS
+        && (channels == 1 || products <= MAX_SHORT_SUM_PRODUCTS || is_narrow && are_few)
+        && products > MIN_TINY_PRODUCTS
         && !is_sparse(problem)
 }
 

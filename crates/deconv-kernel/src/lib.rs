@@ -85,8 +85,8 @@
 //!    two matrices for each class of taps, and written from there (`panels.rs`): kernels no larger than their
 //!    stride, on lines of up to 48 cells; and kernels whose taps are neighbours, with fewer products (k 4 at stride 2:
 //!    9 in place of 16): minimal filtering (`plan/pairs.rs`).
-//! 8. **Small maps, few outputs.** For up to 200 positions in all, for up to 800 of many channels, and where many
-//!    channels become at most 12, the forward pass computes the products of every tap and position first, without
+//! 8. **Small maps, short lines, few outputs.** For up to 200 positions in all, for up to 800 of many channels, for
+//!    maps of one column, and where many channels become at most 12, the forward pass computes the products of every tap and position first, without
 //!    a packed weight, and then adds each to its place (`scatter.rs`).
 //!    Elsewhere, of maps smaller than a tile's two vectors, a unit takes several: the lanes are cells of
 //!    all of them, or the steps positions of all of them. An axis of one value takes its kernel's
@@ -168,7 +168,7 @@
 //! | `copies.rs` | copies of maps in which a tap is a constant offset |
 //! | `ahead.rs` | memory that tiles ask for while they multiply |
 //! | `tile.rs`, `element.rs` | the inner loop of all, with the machine's vectors of `f32` or `f64` |
-//! | `vectors.rs` | vectors from and to slices, and two in turns |
+//! | `vectors.rs`, `vectors/` | vectors from and to slices, and several in turns |
 //! | `long_sum.rs` | sums over millions of positions |
 //! | `direct.rs`, `meetings.rs` | plain loops, for small calls and for numbers that are not finite |
 //! | `threads.rs`, `buffer.rs`, `recycle.rs` | the threads and the memory that calls share |

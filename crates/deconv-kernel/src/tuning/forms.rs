@@ -190,6 +190,20 @@ pub(crate) const MIN_SOURCES_PER_FEW_TARGET: usize = 8;
 /// Fewer input channels do not scatter where products overlap: 8 of those layers took 0.9 to 4.5 times as long.
 pub(crate) const MIN_OVERLAPPING_CHANNELS: usize = 8;
 
+/// Maps of one column scatter if taps do not overlap, or if they do from so many channels on, or to at most
+/// [`MAX_FEW_TARGETS`]. On 70 random layers of one column with overlapping taps (Zen 5, 2 threads), time of the best other way over
+/// that by scattering: 49 within these limits 0.53 to 7.9, geometric mean 1.85; 21 others 0.61 to 1.46, 0.98. 18 layers
+/// without overlap took 1.64 times as long in lines.
+pub(crate) const MIN_COLUMN_CHANNELS: usize = 12;
+
+/// Lines of so many values scatter, if the stride is larger than their kernel of at most [`MAX_GAPPED_KERNEL`]: 75 random
+/// layers took 0.78 to 3.3 times less time than in the best other way, geometric mean 1.52; 25 with k 3, s 4 and k 4, s 8
+/// 0.44 to 2.2, 0.98.
+pub(crate) const MAX_GAPPED_WIDTH: usize = 8;
+
+/// See [`MAX_GAPPED_WIDTH`].
+pub(crate) const MAX_GAPPED_KERNEL: usize = 2;
+
 /// One map has at most so many positions then.
 pub(crate) const MAX_TINY_PLANE: usize = 16;
 
@@ -209,6 +223,14 @@ pub(crate) const MAX_SHORT_SUM: usize = 200;
 
 /// See [`MAX_SHORT_SUM`].
 pub(crate) const MAX_SHORT_SUM_PRODUCTS: usize = 1 << 23;
+
+/// On narrow maps with more products, a group has at most [`MAX_NARROW_SOURCES`] input channels, and a sum
+/// [`MAX_SHORTEST_SUM`] products in the mean: of 43 layers of `benches/sweep.rs` (seeds 31 to 38, Zen 5, 2 threads), a
+/// pass took 1.0 to 2.1 times as long for 18 within these limits, geometric mean 1.51, 0.43 to 2.2 for others, 0.88.
+pub(crate) const MAX_NARROW_PRODUCTS: usize = 1 << 24;
+
+/// See [`MAX_NARROW_PRODUCTS`].
+pub(crate) const MAX_NARROW_SOURCES: usize = 32;
 
 /// If it is a sum of at most so many, that is better than scattering on maps of [`MAX_TINY_PLANE`] positions and more,
 /// but for few output channels ([`MAX_FEW_TARGETS`]): on 43 random layers of less than 64 positions, the time by
