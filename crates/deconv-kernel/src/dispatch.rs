@@ -14,14 +14,16 @@ use crate::tuning::{
     MAX_FEW_TARGETS_PLANE, MAX_FEW_TARGETS_ROWS, MAX_GAPPED_KERNEL, MAX_GAPPED_WIDTH,
     MAX_MANY_SOURCES_PLANE, MAX_MANY_SOURCES_POSITIONS, MAX_NARROW_GRADIENT_WIDTH,
     MAX_NARROW_PRODUCTS, MAX_NARROW_SOURCES, MAX_NARROW_WIDTH, MAX_PLAIN_GRADIENT_PRODUCTS,
-    MAX_PLAIN_WEIGHT_PRODUCTS, MAX_POSITIONS_PER_SOURCE, MAX_SCATTER_PLANE, MAX_SCATTER_POSITIONS,
-    MAX_SCATTERED_VALUES, MAX_SHORT_SUM, MAX_SHORT_SUM_PRODUCTS, MAX_SHORTEST_SUM, MAX_TINY_PLANE,
-    MIN_COLUMN_CHANNELS, MIN_FEW_CHANNELS_PLANE, MIN_FEW_TARGETS_SOURCES,
+    MAX_PLAIN_NARROW_PRODUCTS, MAX_PLAIN_TARGETS, MAX_PLAIN_UNSHARED_PRODUCTS,
+    MAX_PLAIN_UNSHARED_WIDTH, MAX_PLAIN_WEIGHT_PRODUCTS, MAX_PLAIN_WIDTH, MAX_POSITIONS_PER_SOURCE,
+    MAX_SCATTER_PLANE, MAX_SCATTER_POSITIONS, MAX_SCATTERED_VALUES, MAX_SHORT_SUM,
+    MAX_SHORT_SUM_PRODUCTS, MAX_SHORTEST_SUM, MAX_TINY_PLANE, MIN_COLUMN_CHANNELS,
+    MIN_FEW_CHANNELS_PLANE, MIN_FEW_CHANNELS_WIDTH, MIN_FEW_TARGETS_SOURCES,
     MIN_NARROW_GRADIENT_PRODUCTS, MIN_NARROW_GRADIENT_TARGETS, MIN_ONE_TAP_SOURCES,
-    MIN_OVERLAPPING_CHANNELS, MIN_PANEL_PRODUCTS, MIN_PLANNED_PRODUCTS, MIN_SCALAR_PRODUCT_PLANE,
-    MIN_SCALAR_PRODUCT_WIDTH, MIN_SCATTER_CHANNELS, MIN_SHARED_CHECK_VALUES,
-    MIN_SHORTEST_SUM_PLANE, MIN_SHORTEST_SUM_WIDTH, MIN_SOURCES_PER_FEW_TARGET, MIN_TINY_PRODUCTS,
-    SHARED_VALUE_COST,
+    MIN_ONE_TARGET_SOURCES, MIN_OVERLAPPING_CHANNELS, MIN_PANEL_PRODUCTS, MIN_PLANNED_PRODUCTS,
+    MIN_SCALAR_PRODUCT_PLANE, MIN_SCALAR_PRODUCT_WIDTH, MIN_SCATTER_CHANNELS,
+    MIN_SHARED_CHECK_VALUES, MIN_SHORTEST_SUM_PLANE, MIN_SHORTEST_SUM_WIDTH,
+    MIN_SOURCES_PER_FEW_TARGET, MIN_TINY_PRODUCTS, SHARED_VALUE_COST,
 };
 use crate::{
     depthwise, direct, grad_weight as by_tiles, lines, panels, pass, scalar_products, scatter,
@@ -95,14 +97,18 @@ pub(crate) fn grad_input<T: Element>(
     } else {
         MIN_PANEL_PRODUCTS
     };
-    if let Some(plan) = plan_panels::<T>(arch, problem, least, Plan::grad_input)
+    let most = if overlaps(problem) {
+        MAX_PLAIN_GRADIENT_PRODUCTS
+    } else {
+        MAX_PLAIN_UNSHARED_PRODUCTS
+    };
+    if is_small_depthwise(problem, most, MAX_PLAIN_WIDTH) {
+        direct::grad_input(threads, problem, weight, grad_output)
+    } else if let Some(plan) = plan_panels::<T>(arch, problem, least, Plan::grad_input)
         && is_fit_for(arch, threads, &plan, grad_output, weight)
     {
         panels::compute(arch, threads, &plan, grad_output, weight, None)
-    } else if is_plain(problem)
-        || is_small_depthwise(problem, MAX_PLAIN_GRADIENT_PRODUCTS)
-        || !is_finite(arch, threads, weight)
-    {
+    } else if is_plain(problem) || !is_finite(arch, threads, weight) {
         direct::grad_input(threads, problem, weight, grad_output)
     } else if wide_stride::suits_grad_input::<T>(arch, problem) {
         wide_stride::grad_input(arch, threads, problem, weight, grad_output)
@@ -126,10 +132,12 @@ pub(crate) fn grad_weight<T: Element>(
     );
     let threads = Threads::worth(cost(problem));
     let by_plain_loops = || direct::grad_weight(threads, problem, input, grad_output);
-    let is_short = problem.axes[1].input <= MAX_NARROW_WIDTH
-        || problem.input_plane() < MIN_SCALAR_PRODUCT_PLANE;
-    let is_short = is_short && is_small_depthwise(problem, MAX_PLAIN_WEIGHT_PRODUCTS);
-    if is_plain(problem) || is_short {
+    let narrow = if overlaps(problem) {
+        MAX_PLAIN_WIDTH
+    } else {
+        MAX_PLAIN_UNSHARED_WIDTH
+    };
+    if is_plain(problem) || is_small_depthwise(problem, MAX_PLAIN_WEIGHT_PRODUCTS, narrow) {
         by_plain_loops()
     } else if has_long_scalar_products(problem) {
         // Both operands are padded with zeros; by tiles, only the output's gradient.
@@ -186,11 +194,15 @@ fn is_plain(problem: &Problem) -> bool {
     problem.products() <= few || is_sparse(problem)
 }
 
-/// Whether each channel becomes one, and a map's products are at most so many. Plain loops are then the better
-/// gradients.
-fn is_small_depthwise(problem: &Problem, products: usize) -> bool {
-    problem.group_c_in() * problem.group_c_out() == 1
-        && problem.taps() * problem.input_plane() <= products
+/// Whether plain loops are the better gradient where each channel becomes one or two: if a map and its kernel have at
+/// most `most` products, or more on lines of at most `narrow` values. [`MAX_PLAIN_GRADIENT_PRODUCTS`] has the
+/// measurements.
+fn is_small_depthwise(problem: &Problem, most: usize, narrow: usize) -> bool {
+    let products = problem.taps() * problem.input_plane();
+    problem.group_c_in() == 1
+        && problem.group_c_out() <= MAX_PLAIN_TARGETS
+        && (products <= most
+            || products <= MAX_PLAIN_NARROW_PRODUCTS && problem.axes[1].input <= narrow)
 }
 
 /// Whether scalar products are the better gradient of the weight: tiles pad the channels to a vector.
@@ -199,9 +211,9 @@ fn has_long_scalar_products(problem: &Problem) -> bool {
     let are_few = channels <= MAX_FEW_CHANNELS
         && channels * problem.group_c_out() <= MAX_FEW_CHANNEL_PAIRS
         && plane >= MIN_FEW_CHANNELS_PLANE;
-    let has_long_lines = problem.axes[1].input >= MIN_SCALAR_PRODUCT_WIDTH;
-    has_long_lines && (channels == 1 || are_few)
-        || channels == 1 && plane >= MIN_SCALAR_PRODUCT_PLANE
+    let width = problem.axes[1].input;
+    are_few && width >= MIN_FEW_CHANNELS_WIDTH
+        || channels == 1 && (width >= MIN_SCALAR_PRODUCT_WIDTH || plane >= MIN_SCALAR_PRODUCT_PLANE)
 }
 
 /// Whether a copy with zeros around it would be mostly zeros.
@@ -282,8 +294,13 @@ fn overlaps(problem: &Problem) -> bool {
 fn has_few_targets(problem: &Problem) -> bool {
     let (sources, targets) = (problem.group_c_in(), problem.group_c_out());
     let strides = problem.axes[0].stride * problem.axes[1].stride;
+    let least = if targets * strides == 1 {
+        MIN_ONE_TARGET_SOURCES
+    } else {
+        MIN_FEW_TARGETS_SOURCES
+    };
     targets <= MAX_FEW_TARGETS
-        && sources >= MIN_FEW_TARGETS_SOURCES.max(MIN_SOURCES_PER_FEW_TARGET * targets)
+        && sources >= least.max(MIN_SOURCES_PER_FEW_TARGET * targets)
         && (problem.input_plane() <= MAX_FEW_TARGETS_PLANE
             || targets * strides <= MAX_FEW_TARGETS_ROWS)
         && sources * problem.input_plane() <= MAX_SCATTERED_VALUES

@@ -14,15 +14,15 @@ pub(crate) const MIN_TINY_PRODUCTS: usize = 1 << 11;
 pub(crate) const MAX_COPY_GROWTH: usize = 16;
 
 /// Groups with one input channel, on lines of so many values and more, take scalar products for the weight's
-/// gradient. On 160 random layers of groups with 1 to 4 channels, time with scalar products over that with
-/// tiles: 26 within this limit 0.10 to 1.6, 134 others 0.64 to 16, geometric mean 2.4.
-pub(crate) const MIN_SCALAR_PRODUCT_WIDTH: usize = 16;
+/// gradient. On 13 random layers with lines of 16 and 20 on smaller maps than [`MIN_SCALAR_PRODUCT_PLANE`] (Zen 5), the
+/// time of scalar products over that of tiles was 0.19 to 3.4, geometric mean 1.33.
+pub(crate) const MIN_SCALAR_PRODUCT_WIDTH: usize = 28;
 
 /// Or, on shorter lines, maps of so many values and more: 64 groups of 56x7, k 1, batch 64 took 56 in place of 7 ms
 /// with tiles, which pad each channel to a vector.
 pub(crate) const MIN_SCALAR_PRODUCT_PLANE: usize = 65;
 
-/// On lines of [`MIN_SCALAR_PRODUCT_WIDTH`], groups of a few more channels do so too: tiles hold them as 16 (`f32`),
+/// On lines of [`MIN_FEW_CHANNELS_WIDTH`], groups of a few more channels do so too: tiles hold them as 16 (`f32`),
 /// and so does the memory of the transposed input. 66 layers of `benches/sweep.rs` within these limits (seeds 1 and 3;
 /// Zen 5, 2 threads) took 0.6 to 15 times less time, geometric mean 1.54.
 pub(crate) const MAX_FEW_CHANNELS: usize = 4;
@@ -30,17 +30,35 @@ pub(crate) const MAX_FEW_CHANNELS: usize = 4;
 /// With so many pairs of an input and an output channel. See [`MAX_FEW_CHANNELS`].
 pub(crate) const MAX_FEW_CHANNEL_PAIRS: usize = 9;
 
+/// On lines of so many values. See [`MAX_FEW_CHANNELS`].
+pub(crate) const MIN_FEW_CHANNELS_WIDTH: usize = 16;
+
 /// On maps of so many positions. See [`MAX_FEW_CHANNELS`].
 pub(crate) const MIN_FEW_CHANNELS_PLANE: usize = 256;
 
-/// Where each channel becomes one, plain loops are the better gradient of the input if a map's products are at most
-/// so many. 33 layers of `benches/sweep.rs` (seeds 1 and 3; Zen 5, 2 threads) took 0.75 to 4.5 times less time,
-/// geometric mean 1.64.
-pub(crate) const MAX_PLAIN_GRADIENT_PRODUCTS: usize = 1500;
+/// Where each channel becomes one or two ([`MAX_PLAIN_TARGETS`]), plain loops are the better gradient of the input if a
+/// map and its kernel have at most so many products: 42 of 220 random layers (k 1 to 16, strides 1 to 8, lines of 1 to 56
+/// values; Zen 5, 2 threads) took 0.45 to 10 times less time than in the best other way, geometric mean 1.7.
+pub(crate) const MAX_PLAIN_GRADIENT_PRODUCTS: usize = 2000;
 
-/// The same for the weight's, on lines of up to [`MAX_NARROW_WIDTH`] or maps below [`MIN_SCALAR_PRODUCT_PLANE`]: 15
-/// layers, 1.1 to 5.4, geometric mean 1.79.
-pub(crate) const MAX_PLAIN_WEIGHT_PRODUCTS: usize = 400;
+/// If taps do not overlap, so many: 78 layers, 0.71 to 5.8, geometric mean 1.94.
+pub(crate) const MAX_PLAIN_UNSHARED_PRODUCTS: usize = 20_000;
+
+/// The same for the gradient of the weight: 66 layers, 0.53 to 10.7, geometric mean 1.81.
+pub(crate) const MAX_PLAIN_WEIGHT_PRODUCTS: usize = 1000;
+
+/// On lines of at most [`MAX_PLAIN_WIDTH`] values, both gradients, and of [`MAX_PLAIN_UNSHARED_WIDTH`] if taps do not
+/// overlap, the weight's: 5 and 21 layers, 1.1 to 4.8 and 0.58 to 3.9, geometric means 2.6 and 1.4.
+pub(crate) const MAX_PLAIN_NARROW_PRODUCTS: usize = 12_000;
+
+/// See [`MAX_PLAIN_NARROW_PRODUCTS`].
+pub(crate) const MAX_PLAIN_WIDTH: usize = 2;
+
+/// See [`MAX_PLAIN_NARROW_PRODUCTS`].
+pub(crate) const MAX_PLAIN_UNSHARED_WIDTH: usize = 8;
+
+/// Output channels of a group; more were not measured.
+pub(crate) const MAX_PLAIN_TARGETS: usize = 2;
 
 /// Calls of fewer products are not computed in panels: to find out takes some microseconds, which these take
 /// in all.
@@ -179,6 +197,9 @@ pub(crate) const MAX_SCATTERED_VALUES: usize = 1 << 20;
 
 /// See [`MAX_FEW_TARGETS`].
 pub(crate) const MIN_FEW_TARGETS_SOURCES: usize = 32;
+
+/// One output channel at stride 1, from so many: five random layers of 12 to 31 took 1.07 to 1.86 times as long otherwise.
+pub(crate) const MIN_ONE_TARGET_SOURCES: usize = 12;
 
 /// With k 1 and stride 1, for so many channels of the input: 13 layers of 64 and more, 0.91 to 4.3, geometric mean
 /// 1.4; two with fewer, 0.86 and 0.91.
