@@ -34,7 +34,8 @@ use crate::problem::Problem;
 use crate::threads::Threads;
 use crate::tile::{Registers, Step, Steps, VECTORS};
 use crate::tuning::{
-    MAX_FEW_POSITIONS, MAX_SCATTERED_POSITIONS, MIN_FETCHED_WEIGHTS_BYTES, UNITS_PER_THREAD,
+    MAX_FEW_POSITIONS, MAX_FEW_TARGETS, MAX_SCATTERED_FEW_POSITIONS, MAX_SCATTERED_POSITIONS,
+    MIN_FETCHED_WEIGHTS_BYTES, MIN_SCATTERED_FEW_SOURCES, UNITS_PER_THREAD,
 };
 
 /// What the lanes of a vector are.
@@ -63,7 +64,14 @@ impl Lanes {
 
 /// The maps whose products are computed at once.
 fn maps_at_once(problem: &Problem) -> usize {
-    let maps = MAX_SCATTERED_POSITIONS / problem.input_plane();
+    let is_mostly_copied = problem.group_c_in() >= MIN_SCATTERED_FEW_SOURCES
+        && problem.group_c_out() * problem.taps() <= MAX_FEW_TARGETS;
+    let most = if is_mostly_copied {
+        MAX_SCATTERED_FEW_POSITIONS
+    } else {
+        MAX_SCATTERED_POSITIONS
+    };
+    let maps = most / problem.input_plane();
     even_part(problem.batch.max(1), maps.max(1))
 }
 

@@ -245,6 +245,13 @@ pub(crate) const MAX_SHORT_SUM: usize = 200;
 /// See [`MAX_SHORT_SUM`].
 pub(crate) const MAX_SHORT_SUM_PRODUCTS: usize = 1 << 23;
 
+/// But not if a map's values for a group are more, and its input channels at least [`MIN_LARGE_MAP_SOURCES`]: of 16 random
+/// layers, the best other way took 0.42 to 1.12 times as long, geometric mean 0.79; with fewer values (40 layers), 1.3.
+pub(crate) const MAX_SHORT_SUM_VALUES: usize = 1 << 15;
+
+/// See [`MAX_SHORT_SUM_VALUES`].
+pub(crate) const MIN_LARGE_MAP_SOURCES: usize = 16;
+
 /// On narrow maps with more products, a group has at most [`MAX_NARROW_SOURCES`] input channels, and a sum
 /// [`MAX_SHORTEST_SUM`] products in the mean: of 43 layers of `benches/sweep.rs` (seeds 31 to 38, Zen 5, 2 threads), a
 /// pass took 1.0 to 2.1 times as long for 18 within these limits, geometric mean 1.51, 0.43 to 2.2 for others, 0.88.
