@@ -13,14 +13,15 @@ use crate::tuning::{
     FINITE_CHECK_VALUES, MAX_COPY_GROWTH, MAX_FEW_CHANNEL_PAIRS, MAX_FEW_CHANNELS, MAX_FEW_TARGETS,
     MAX_FEW_TARGETS_PLANE, MAX_FEW_TARGETS_ROWS, MAX_GAPPED_KERNEL, MAX_GAPPED_WIDTH,
     MAX_MANY_SOURCES_PLANE, MAX_MANY_SOURCES_POSITIONS, MAX_NARROW_GRADIENT_WIDTH,
-    MAX_NARROW_PRODUCTS, MAX_NARROW_SOURCES, MAX_NARROW_WIDTH, MAX_PLAIN_GRADIENT_PRODUCTS,
-    MAX_PLAIN_NARROW_PRODUCTS, MAX_PLAIN_TARGETS, MAX_PLAIN_UNSHARED_PRODUCTS,
-    MAX_PLAIN_UNSHARED_WIDTH, MAX_PLAIN_WEIGHT_PRODUCTS, MAX_PLAIN_WIDTH, MAX_POSITIONS_PER_SOURCE,
-    MAX_SCATTER_PLANE, MAX_SCATTER_POSITIONS, MAX_SCATTERED_VALUES, MAX_SHORT_SUM,
-    MAX_SHORT_SUM_PRODUCTS, MAX_SHORT_SUM_VALUES, MAX_SHORTEST_SUM, MAX_TINY_PLANE,
-    MIN_COLUMN_CHANNELS, MIN_FEW_CHANNELS_PLANE, MIN_FEW_CHANNELS_WIDTH, MIN_FEW_TARGETS_SOURCES,
-    MIN_LARGE_MAP_SOURCES, MIN_NARROW_GRADIENT_PRODUCTS, MIN_NARROW_GRADIENT_TARGETS,
-    MIN_ONE_TAP_SOURCES, MIN_ONE_TARGET_SOURCES, MIN_OVERLAPPING_CHANNELS, MIN_PANEL_PRODUCTS,
+    MAX_NARROW_PRODUCTS, MAX_NARROW_SOURCES, MAX_NARROW_WIDTH, MAX_PHASES_PLANE,
+    MAX_PLAIN_GRADIENT_PRODUCTS, MAX_PLAIN_NARROW_PRODUCTS, MAX_PLAIN_TARGETS,
+    MAX_PLAIN_UNSHARED_PRODUCTS, MAX_PLAIN_UNSHARED_WIDTH, MAX_PLAIN_WEIGHT_PRODUCTS,
+    MAX_PLAIN_WIDTH, MAX_POSITIONS_PER_SOURCE, MAX_SCATTER_PLANE, MAX_SCATTER_POSITIONS,
+    MAX_SCATTERED_VALUES, MAX_SHORT_SUM, MAX_SHORT_SUM_PRODUCTS, MAX_SHORT_SUM_VALUES,
+    MAX_SHORTEST_SUM, MAX_TINY_PLANE, MIN_COLUMN_CHANNELS, MIN_FEW_CHANNELS_PLANE,
+    MIN_FEW_CHANNELS_WIDTH, MIN_FEW_TARGETS_SOURCES, MIN_LARGE_MAP_SOURCES,
+    MIN_NARROW_GRADIENT_PRODUCTS, MIN_NARROW_GRADIENT_TARGETS, MIN_ONE_TAP_SOURCES,
+    MIN_ONE_TARGET_SOURCES, MIN_OVERLAPPING_CHANNELS, MIN_PANEL_PRODUCTS, MIN_PHASES_TAPS,
     MIN_PLANNED_PRODUCTS, MIN_SCALAR_PRODUCT_PLANE, MIN_SCALAR_PRODUCT_WIDTH, MIN_SCATTER_CHANNELS,
     MIN_SHARED_CHECK_VALUES, MIN_SHORTEST_SUM_PLANE, MIN_SHORTEST_SUM_WIDTH,
     MIN_SOURCES_PER_FEW_TARGET, MIN_TINY_PRODUCTS, SHARED_VALUE_COST,
@@ -44,11 +45,11 @@ pub(crate) fn forward<T: Element>(
         problem.check("bias", &[problem.c_out], bias.len());
     }
     let threads = Threads::worth(cost(problem));
-    let has_short_lines = has_short_lines(problem);
-    let scatters =
-        has_short_lines || !has_shortest_sums(problem, MAX_TINY_PLANE) && pays_to_scatter(problem);
+    let leaves_lanes_idle = leaves_lanes_idle(problem);
+    let scatters = leaves_lanes_idle
+        || !has_shortest_sums(problem, MAX_TINY_PLANE) && pays_to_scatter(problem);
     let plan = if has_shortest_sums(problem, MIN_SHORTEST_SUM_PLANE)
-        || scatters && (has_short_lines || !may_beat_scatter(problem))
+        || scatters && (leaves_lanes_idle || !may_beat_scatter(problem))
     {
         None
     } else {
@@ -268,9 +269,10 @@ fn has_many_sources(problem: &Problem) -> bool {
         && problem.products() > MIN_PLANNED_PRODUCTS
 }
 
-/// Whether lines are so short, or mostly gaps, that other ways compute and write vectors that are mostly idle.
-/// [`MIN_COLUMN_CHANNELS`] and [`MAX_GAPPED_WIDTH`] have the measurements.
-fn has_short_lines(problem: &Problem) -> bool {
+/// Whether lines are so short, or mostly gaps, or of so many phases, that all ways but [`scatter`] compute and write
+/// vectors that are mostly idle. [`MIN_COLUMN_CHANNELS`], [`MAX_GAPPED_WIDTH`] and [`MIN_PHASES_TAPS`] have the
+/// measurements.
+fn leaves_lanes_idle(problem: &Problem) -> bool {
     let (width, overlaps) = (&problem.axes[1], overlaps(problem));
     let becomes_several = width.output > 1 && !overlaps;
     let are_many = problem.group_c_in() >= MIN_COLUMN_CHANNELS;
@@ -279,7 +281,9 @@ fn has_short_lines(problem: &Problem) -> bool {
     let has_gaps = width.kernel < width.stride
         && width.kernel <= MAX_GAPPED_KERNEL
         && width.input <= MAX_GAPPED_WIDTH;
-    (is_column || has_gaps)
+    let has_many_phases =
+        !overlaps && problem.taps() >= MIN_PHASES_TAPS && problem.input_plane() <= MAX_PHASES_PLANE;
+    (is_column || has_gaps || has_many_phases)
         && problem.group_c_in() * problem.input_plane() <= MAX_SCATTERED_VALUES
         && problem.products() > MIN_TINY_PRODUCTS
 }
