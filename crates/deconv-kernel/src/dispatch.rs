@@ -199,7 +199,7 @@ fn is_plain(problem: &Problem) -> bool {
 /// most `most` products, or more on lines of at most `narrow` values. [`MAX_PLAIN_GRADIENT_PRODUCTS`] has the
 /// measurements.
 fn is_small_depthwise(problem: &Problem, most: usize, narrow: usize) -> bool {
-    let products = problem.taps() * problem.input_plane();
+    let products = problem.taps().saturating_mul(problem.input_plane());
     problem.group_c_in() == 1
         && problem.group_c_out() <= MAX_PLAIN_TARGETS
         && (products <= most
@@ -281,8 +281,10 @@ fn leaves_lanes_idle(problem: &Problem) -> bool {
     let has_gaps = width.kernel < width.stride
         && width.kernel <= MAX_GAPPED_KERNEL
         && width.input <= MAX_GAPPED_WIDTH;
-    let has_many_phases =
-        !overlaps && problem.taps() >= MIN_PHASES_TAPS && problem.input_plane() <= MAX_PHASES_PLANE;
+    let has_many_phases = !overlaps
+        && problem.group_c_in() > 1
+        && problem.taps() >= MIN_PHASES_TAPS
+        && problem.input_plane() <= MAX_PHASES_PLANE;
     (is_column || has_gaps || has_many_phases)
         && problem.group_c_in() * problem.input_plane() <= MAX_SCATTERED_VALUES
         && problem.products() > MIN_TINY_PRODUCTS
@@ -317,7 +319,7 @@ fn has_short_sums(problem: &Problem) -> bool {
     let (channels, products) = (problem.group_c_in(), problem.products());
     let outputs = problem.batch * problem.c_out * problem.output_plane();
     let are_few = products <= MAX_NARROW_PRODUCTS
-        || channels <= MAX_NARROW_SOURCES && products <= MAX_SHORTEST_SUM * outputs;
+        || channels <= MAX_NARROW_SOURCES && products <= MAX_SHORTEST_SUM.saturating_mul(outputs);
     let has_large_maps = channels >= MIN_LARGE_MAP_SOURCES
         && channels * problem.input_plane() > MAX_SHORT_SUM_VALUES;
     let is_narrow =
