@@ -281,11 +281,11 @@ fn leaves_lanes_idle(problem: &Problem) -> bool {
     let has_gaps = width.kernel < width.stride
         && width.kernel <= MAX_GAPPED_KERNEL
         && width.input <= MAX_GAPPED_WIDTH;
-    let has_many_phases = !overlaps
-        && problem.group_c_in() > 1
-        && problem.taps() >= MIN_PHASES_TAPS
-        && problem.input_plane() <= MAX_PHASES_PLANE;
-    (is_column || has_gaps || has_many_phases)
+    let has_many_phases =
+        !overlaps && problem.taps() >= MIN_PHASES_TAPS && problem.input_plane() <= MAX_PHASES_PLANE;
+    // Scattering takes each group for itself.
+    let has_short_phases = problem.group_c_in() > 1 && (has_gaps || has_many_phases);
+    (is_column || has_short_phases)
         && problem.group_c_in() * problem.input_plane() <= MAX_SCATTERED_VALUES
         && problem.products() > MIN_TINY_PRODUCTS
 }

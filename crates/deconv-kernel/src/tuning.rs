@@ -232,8 +232,8 @@ pub(crate) const MAX_FEW_POSITIONS: usize = 2;
 pub(crate) const MAX_SCATTERED_POSITIONS: usize = 256;
 
 /// The same from many input channels ([`MIN_SCATTERED_FEW_SOURCES`]) to at most [`MAX_FEW_TARGETS`] output channels and
-/// taps: there, to copy the positions takes longer than to multiply them. 1,024 to 3 channels, 4 maps of 1x32, k 1: 6 in
-/// place of 28 microseconds; seven layers 1.02 to 4.3 times less time. From 24 channels, one took 1.8 times as long.
+/// taps: there, to copy the positions takes longer than to multiply them. 1,024 to 3 channels, 4 maps of 1x32, k 1: 6
+/// in place of 28 microseconds; seven layers 1.02 to 4.3 times less time. From 24 channels, one took 1.8 times as long.
 pub(crate) const MAX_SCATTERED_FEW_POSITIONS: usize = 32;
 
 /// See [`MAX_SCATTERED_FEW_POSITIONS`].

@@ -5,8 +5,8 @@ use crate::element::Element;
 use crate::meetings::each_tap;
 use crate::problem::Axis;
 
-/// The places of the output that a value of an axis reaches: with the taps from `tap` on, `place` and those before it, a
-/// dilation apart.
+/// The places of the output that a value of an axis reaches: with the taps from `tap` on, `place` and those before it,
+/// a dilation apart.
 #[derive(Default)]
 pub(super) struct Reach {
     tap: usize,

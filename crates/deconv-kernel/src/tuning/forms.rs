@@ -37,8 +37,8 @@ pub(crate) const MIN_FEW_CHANNELS_WIDTH: usize = 16;
 pub(crate) const MIN_FEW_CHANNELS_PLANE: usize = 256;
 
 /// Where each channel becomes one or two ([`MAX_PLAIN_TARGETS`]), plain loops are the better gradient of the input if a
-/// map and its kernel have at most so many products: 42 of 220 random layers (k 1 to 16, strides 1 to 8, lines of 1 to 56
-/// values; Zen 5, 2 threads) took 0.45 to 10 times less time than in the best other way, geometric mean 1.7.
+/// map and its kernel have at most so many products: 42 of 220 random layers (k 1 to 16, strides 1 to 8, lines of 1 to
+/// 56 values; Zen 5, 2 threads) took 0.45 to 10 times less time than in the best other way, geometric mean 1.7.
 pub(crate) const MAX_PLAIN_GRADIENT_PRODUCTS: usize = 2000;
 
 /// If taps do not overlap, so many: 78 layers, 0.71 to 5.8, geometric mean 1.94.
@@ -179,8 +179,8 @@ pub(crate) const MAX_MANY_SOURCES_POSITIONS: usize = 800;
 /// See [`MAX_POSITIONS_PER_SOURCE`].
 pub(crate) const MAX_MANY_SOURCES_PLANE: usize = 256;
 
-/// Kernels of so many taps that do not overlap scatter too, on maps of up to [`MAX_PHASES_PLANE`] positions: 11 layers of
-/// 4x4 to 8x8, k 8 and k 16, took 0.78 to 1.8 times less time, geometric mean 1.21 (Zen 5, 2 threads). On 24 larger
+/// Kernels of so many taps that do not overlap scatter too, on maps of up to [`MAX_PHASES_PLANE`] positions: 11 layers
+/// of 4x4 to 8x8, k 8 and k 16, took 0.78 to 1.8 times less time, geometric mean 1.21 (Zen 5, 2 threads). On 24 larger
 /// maps, the noise was larger than the gain; five depthwise layers took 1.6 to 2.8 times as long.
 pub(crate) const MIN_PHASES_TAPS: usize = 64;
 
@@ -206,7 +206,8 @@ pub(crate) const MAX_SCATTERED_VALUES: usize = 1 << 20;
 /// See [`MAX_FEW_TARGETS`].
 pub(crate) const MIN_FEW_TARGETS_SOURCES: usize = 32;
 
-/// One output channel at stride 1, from so many: five random layers of 12 to 31 took 1.07 to 1.86 times as long otherwise.
+/// One output channel at stride 1, from so many: five random layers of 12 to 31 took 1.07 to 1.86 times as long
+/// otherwise.
 pub(crate) const MIN_ONE_TARGET_SOURCES: usize = 12;
 
 /// With k 1 and stride 1, for so many channels of the input: 13 layers of 64 and more, 0.91 to 4.3, geometric mean
@@ -220,13 +221,14 @@ pub(crate) const MIN_SOURCES_PER_FEW_TARGET: usize = 8;
 pub(crate) const MIN_OVERLAPPING_CHANNELS: usize = 8;
 
 /// Maps of one column scatter if taps do not overlap, or if they do from so many channels on, or to at most
-/// [`MAX_FEW_TARGETS`]. On 70 random layers of one column with overlapping taps (Zen 5, 2 threads), time of the best other way over
-/// that by scattering: 49 within these limits 0.53 to 7.9, geometric mean 1.85; 21 others 0.61 to 1.46, 0.98. 18 layers
-/// without overlap took 1.64 times as long in lines.
+/// [`MAX_FEW_TARGETS`]. On 70 random layers of one column with overlapping taps (Zen 5, 2 threads), time of the best
+/// other way over that by scattering: 49 within these limits 0.53 to 7.9, geometric mean 1.85; 21 others 0.61 to 1.46,
+/// 0.98. 18 layers without overlap took 1.64 times as long in lines.
 pub(crate) const MIN_COLUMN_CHANNELS: usize = 12;
 
-/// Lines of so many values scatter, if the stride is larger than their kernel of at most [`MAX_GAPPED_KERNEL`]: 75 random
-/// layers took 0.78 to 3.3 times less time than in the best other way, geometric mean 1.52; 25 with k 3, s 4 and k 4, s 8
+/// Lines of so many values scatter, if the stride is larger than their kernel of at most [`MAX_GAPPED_KERNEL`], with
+/// two input channels and more in a group: 75 random layers took 0.78 to 3.3 times less time than in the best other
+/// way, geometric mean 1.52; 25 with k 3, s 4 and k 4, s 8
 /// 0.44 to 2.2, 0.98.
 pub(crate) const MAX_GAPPED_WIDTH: usize = 8;
 
@@ -253,8 +255,9 @@ pub(crate) const MAX_SHORT_SUM: usize = 200;
 /// See [`MAX_SHORT_SUM`].
 pub(crate) const MAX_SHORT_SUM_PRODUCTS: usize = 1 << 23;
 
-/// But not if a map's values for a group are more, and its input channels at least [`MIN_LARGE_MAP_SOURCES`]: of 16 random
-/// layers, the best other way took 0.42 to 1.12 times as long, geometric mean 0.79; with fewer values (40 layers), 1.3.
+/// But not if a map's values for a group are more, and its input channels at least [`MIN_LARGE_MAP_SOURCES`]: of 16
+/// random layers, the best other way took 0.42 to 1.12 times as long, geometric mean 0.79; with fewer values (40
+/// layers), 1.3.
 pub(crate) const MAX_SHORT_SUM_VALUES: usize = 1 << 15;
 
 /// See [`MAX_SHORT_SUM_VALUES`].
