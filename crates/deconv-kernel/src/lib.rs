@@ -86,8 +86,8 @@
 //!    stride, on lines of up to 48 cells; and kernels whose taps are neighbours, with fewer products (k 4 at stride 2:
 //!    9 in place of 16): minimal filtering (`plan/pairs.rs`).
 //! 8. **Small maps, short lines, few outputs.** For up to 200 positions in all, for up to 800 of many channels, for
-//!    maps of one column, and where many channels become at most 12, the forward pass computes the products of every tap and position first, without
-//!    a packed weight, and then adds each to its place (`scatter.rs`).
+//!    maps of one column, and where many channels become at most 12, the forward pass computes the products of every
+//!    tap and position first, without a packed weight, and then adds each to its place (`scatter.rs`).
 //!    Elsewhere, of maps smaller than a tile's two vectors, a unit takes several: the lanes are cells of
 //!    all of them, or the steps positions of all of them. An axis of one value takes its kernel's
 //!    extent as its stride, so each phase has one tap, and the pass is a product of two matrices. Weights that
