@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pulp::{Arch, Simd, WithSimd};
 
 use self::add::{Reach, reaches};
-use self::few::repeat;
+use self::few::{channels_at_once, repeat};
 use crate::buffer::Buffer;
 use crate::cut::even_part;
 use crate::element::Element;
@@ -53,13 +53,20 @@ impl Lanes {
             problem.taps(),
             maps_at_once(problem) * problem.input_plane(),
         );
-        let is_few = positions <= MAX_FEW_POSITIONS && taps <= lanes;
-        if is_few || positions * taps.div_ceil(lanes) <= taps * positions.div_ceil(lanes) {
+        if is_few(problem, lanes)
+            || positions * taps.div_ceil(lanes) <= taps * positions.div_ceil(lanes)
+        {
             Self::Taps
         } else {
             Self::Positions
         }
     }
+}
+
+/// Whether `few.rs` multiplies: the taps fit in a vector, and positions are few.
+fn is_few(problem: &Problem, lanes: usize) -> bool {
+    let positions = maps_at_once(problem) * problem.input_plane();
+    positions <= MAX_FEW_POSITIONS && problem.taps() <= lanes
 }
 
 /// The maps whose products are computed at once.
@@ -96,6 +103,8 @@ struct Scatter<'a, T: Element> {
     /// Whether weights are asked for while others are multiplied: they are taps in lanes, and too many for the
     /// caches.
     fetches_weights: bool,
+    /// If positions are few: the input channels of a vector.
+    few: Option<usize>,
     /// Output channels whose products are computed at once: a tile's rows are their taps, or each is one of its
     /// vectors.
     channels: usize,
@@ -129,10 +138,12 @@ pub(crate) fn forward<T: Element>(
     let (channel, reach) = (problem.group_c_in() * taps, VECTORS * registers.lanes);
     let are_large = size_of_val(weight) >= MIN_FETCHED_WEIGHTS_BYTES;
     let fetches_weights = lanes == Lanes::Taps && are_large && maps * plane > registers.rows;
+    let few = is_few(problem, registers.lanes)
+        .then(|| channels_at_once(problem.group_c_in(), taps, registers.lanes));
     let channels = match lanes {
         Lanes::Taps if taps > registers.lanes || fetches_weights => 1,
         // From memory, so many streams took 1.08 times as long.
-        Lanes::Taps if maps * plane <= MAX_FEW_POSITIONS && !are_large => few::CHANNELS,
+        Lanes::Taps if few.is_some() && !are_large => few::CHANNELS,
         // Both vectors of a tile. Where memory decides, that took 1.2 times as long.
         Lanes::Taps => VECTORS,
         Lanes::Positions => registers.rows.div_ceil(taps),
@@ -165,6 +176,7 @@ pub(crate) fn forward<T: Element>(
         },
         maps,
         fetches_weights,
+        few,
         channels,
     };
 
@@ -286,9 +298,12 @@ impl<T: Element> WithSimd for Products<'_, '_, T> {
                 scratch
                     .rows
                     .extend((0..positions).map(|i| i / plane * map + i % plane));
-                if scatter.is_few() && scratch.packed != Some((unit.map, group)) {
+                if let Some(at_once) = scatter.few
+                    && at_once > 1
+                    && scratch.packed != Some((unit.map, group))
+                {
                     let input = &scatter.input[scatter.first_value(&unit, group)..];
-                    let sizes = [problem.group_c_in(), plane, taps];
+                    let sizes = [problem.group_c_in() / at_once, at_once, plane, taps];
                     repeat(simd, input, &scratch.rows, sizes, &mut scratch.positions);
                     scratch.packed = Some((unit.map, group));
                 }

@@ -231,8 +231,8 @@ fn check_random_problems(seed: u64, pool: &ThreadPool) {
 }
 
 /// Geometries past the size of small calls: tiles, bands and blocks with remainders, few and many
-/// channels, groups, and taps far apart.
-fn large_problems() -> [Problem; 6] {
+/// channels, groups, taps far apart, and few positions.
+fn large_problems() -> [Problem; 7] {
     let square = |input, kernel, stride| same(input, kernel, stride, 1);
     let problem = |batch, [c_in, c_out]: [usize; 2], groups, axes| Problem {
         batch,
@@ -248,6 +248,7 @@ fn large_problems() -> [Problem; 6] {
         problem(1, [6, 6], 6, [square(30, 4, 2), square(31, 4, 2)]),
         problem(1, [20, 1], 1, [square(20, 9, 3); 2]),
         problem(3, [16, 24], 2, [square(8, 2, 2); 2]),
+        problem(2, [64, 18], 1, [square(1, 1, 2), square(1, 4, 2)]),
     ]
 }
 

@@ -37,31 +37,29 @@ pub(super) struct FewPositions<'a, T> {
     pub(super) weights: &'a [T],
     pub(super) channels: usize,
     pub(super) taps: usize,
+    /// Input channels of a vector.
+    pub(super) at_once: usize,
 }
 
 /// Input channels whose taps are in one vector: a power of two, so that lanes are added up by halves. For two channels,
 /// to repeat the values takes longer than it saves.
-fn channels_at_once(channels: usize, taps: usize, lanes: usize) -> usize {
+pub(super) fn channels_at_once(channels: usize, taps: usize, lanes: usize) -> usize {
     let room = 1 << (lanes / taps).ilog2();
     let at_once = room.min(1 << channels.trailing_zeros());
     if at_once > 2 { at_once } else { 1 }
 }
 
-/// Repeats the values at some positions, if a vector has several channels.
+/// Repeats the values at some positions for `vectors` vectors of `at_once` input channels.
 #[inline(always)]
 pub(super) fn repeat<S: Simd, T: Element>(
     simd: S,
     input: &[T],
     positions: &[usize],
-    [channels, plane, taps]: [usize; 3],
+    [vectors, at_once, plane, taps]: [usize; 4],
     repeated: &mut Buffer<T>,
 ) {
     let lanes = T::lanes::<S>();
-    let at_once = channels_at_once(channels, taps, lanes);
-    if at_once == 1 {
-        return;
-    }
-    let length = positions.len() * channels / at_once * lanes + lanes;
+    let length = (positions.len() * vectors + 1) * lanes;
     if repeated.len() < length {
         *repeated = Buffer::new(length);
     }
@@ -69,7 +67,7 @@ pub(super) fn repeat<S: Simd, T: Element>(
     let mut at = 0;
     for position in positions {
         let mut values = input[*position..].iter().step_by(plane);
-        for _ in 0..channels / at_once {
+        for _ in 0..vectors {
             for (c, value) in values.by_ref().take(at_once).enumerate() {
                 // What it writes behind its taps is written again.
                 store(simd, repeated, at + c * taps, T::splat(simd, *value));
@@ -84,12 +82,11 @@ impl<T: Element> FewPositions<'_, T> {
     /// apart.
     #[inline(always)]
     pub(super) fn run<S: Simd>(&self, simd: S, count: usize, products: &mut [T], stride: usize) {
-        let repeats = channels_at_once(self.channels, self.taps, T::lanes::<S>()) > 1;
         let mut first = 0;
         while first < count {
             let products = &mut products[first * T::lanes::<S>()..];
             let left = count - first;
-            first += match (self.positions.len(), repeats) {
+            first += match (self.positions.len(), self.at_once > 1) {
                 (1, true) => self.run_some::<S, 1, true>(simd, [first, left], products, stride),
                 (1, false) => self.run_some::<S, 1, false>(simd, [first, left], products, stride),
                 (2, true) => self.run_some::<S, 2, true>(simd, [first, left], products, stride),
@@ -99,7 +96,7 @@ impl<T: Element> FewPositions<'_, T> {
         }
     }
 
-    /// Writes the products of some of `left` output channels from `first` on. Returns of how many.
+    /// Writes the products of some of `left` output channels from `first` on. Returns how many.
     #[inline(always)]
     fn run_some<S: Simd, const P: usize, const REPEATS: bool>(
         &self,
@@ -129,12 +126,7 @@ impl<T: Element> FewPositions<'_, T> {
         stride: usize,
     ) -> usize {
         let lanes = T::lanes::<S>();
-        let at_once = if REPEATS {
-            channels_at_once(self.channels, self.taps, lanes)
-        } else {
-            1
-        };
-        let (step, vectors) = (at_once * self.taps, self.channels / at_once);
+        let (step, vectors) = (self.at_once * self.taps, self.channels / self.at_once);
         let kernel = self.channels * self.taps;
         let weights = &self.weights[first * kernel..];
         assert!(N * kernel - step + lanes <= weights.len());

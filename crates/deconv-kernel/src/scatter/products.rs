@@ -10,16 +10,10 @@ use crate::buffer::Buffer;
 use crate::cut::even_part;
 use crate::element::Element;
 use crate::tile::{Sums, Tile, VECTORS};
-use crate::tuning::{CACHE_LINE_BYTES, FETCH_STEPS, MAX_FEW_POSITIONS, MAX_TILE_STEPS};
+use crate::tuning::{CACHE_LINE_BYTES, FETCH_STEPS, MAX_TILE_STEPS};
 use crate::vectors::prefetch;
 
 impl<T: Element> Scatter<'_, T> {
-    /// Whether `few.rs` multiplies.
-    pub(super) fn is_few(&self) -> bool {
-        let (taps, positions) = (self.problem.taps(), self.maps * self.problem.input_plane());
-        self.lanes == Lanes::Taps && taps <= self.registers.lanes && positions <= MAX_FEW_POSITIONS
-    }
-
     /// Where a unit's input begins.
     pub(super) fn first_value(&self, unit: &Unit<T>, group: usize) -> usize {
         (unit.map * self.problem.c_in + group * self.problem.group_c_in())
@@ -88,7 +82,7 @@ impl<T: Element> Scatter<'_, T> {
             Lanes::Positions if self.is_in_place(unit, group) => (input, weights, plane),
             Lanes::Positions => (&positions[..], weights, unit.outputs.len() * plane),
         };
-        if self.is_few() {
+        if let Some(at_once) = self.few {
             let operands = FewPositions {
                 repeated: positions,
                 input,
@@ -97,6 +91,7 @@ impl<T: Element> Scatter<'_, T> {
                 weights,
                 channels: problem.group_c_in(),
                 taps,
+                at_once,
             };
             operands.run(simd, count, products, stride);
             return;

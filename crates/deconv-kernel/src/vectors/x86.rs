@@ -42,7 +42,11 @@ pub(super) fn interleave<S: Simd, T: Element>(
         } else {
             PAIRS_OF_WORDS
         };
-        return Some(permute::<S, T>(simd, [a, b], order));
+        let [first, second] = order;
+        return Some([
+            permute::<S, T>(simd, [a, b], first),
+            permute::<S, T>(simd, [a, b], second),
+        ]);
     }
     let avx = instructions::<S, V3>(simd)?.avx;
     let [low, high]: [__m256; 2] = if size_of::<T>() == 4 {
@@ -73,7 +77,11 @@ pub(super) fn deinterleave<S: Simd, T: Element>(
         } else {
             EVERY_OTHER_PAIR
         };
-        return Some(permute::<S, T>(simd, [a, b], order));
+        let [first, second] = order;
+        return Some([
+            permute::<S, T>(simd, [a, b], first),
+            permute::<S, T>(simd, [a, b], second),
+        ]);
     }
     let simd = instructions::<S, V3>(simd)?;
     // The halves of both vectors, one after the other.
@@ -104,32 +112,31 @@ pub(super) fn take_three_turns<S: Simd, T: Element>(
 ) -> Option<[T::Vector<S>; 3]> {
     let simd = instructions::<S, V4>(simd)?;
     let [of_two, of_three] = if size_of::<T>() == 4 {
-        const { [three_turns(1, 0), three_turns(1, 1)] }
+        const { [three_turns(1, false), three_turns(1, true)] }
     } else {
-        const { [three_turns(2, 0), three_turns(2, 1)] }
+        const { [three_turns(2, false), three_turns(2, true)] }
     };
     let mut turns = [a; 3];
-    let mut i = 0;
-    while i < 3 {
-        let [both, _] = permute::<S, T>(simd, [a, b], [of_two[i]; 2]);
-        [turns[i], _] = permute::<S, T>(simd, [both, c], [of_three[i]; 2]);
-        i += 1;
+    for (i, turn) in turns.iter_mut().enumerate() {
+        let both = permute::<S, T>(simd, [a, b], of_two[i]);
+        *turn = permute::<S, T>(simd, [both, c], of_three[i]);
     }
     Some(turns)
 }
 
-/// Where the words of three vectors in turns come from, if a number is `words` of them: of two vectors, with any
-/// number in each third place, or of these and the third vector.
-const fn three_turns(words: i32, with_third: i32) -> [[i32; 16]; 3] {
+/// Where the words of `[a0 b0 c0 a1 ..]` come from; a number is `words` of them. A first step takes the numbers of `a`
+/// and `b` and leaves any in the places of `c`; the second fills these in.
+const fn three_turns(words: i32, is_second: bool) -> [[i32; 16]; 3] {
     let mut order = [[0; 16]; 3];
     let mut at = 0;
     while at < 48 {
         let (number, word) = (at / words, at % words);
         let source = number / 3 * words + word;
-        order[at as usize / 16][at as usize % 16] = match (number % 3, with_third) {
-            (0, 0) => source,
-            (2, 1) => 16 + source,
-            (_, 0) => 16 + source % 16,
+        order[at as usize / 16][at as usize % 16] = match (number % 3, is_second) {
+            (0, false) => source,
+            (1, false) => 16 + source,
+            (2, true) => 16 + source,
+            // Any number, or the one that is there.
             _ => at % 16,
         };
         at += 1;
@@ -137,19 +144,16 @@ const fn three_turns(words: i32, with_third: i32) -> [[i32; 16]; 3] {
     order
 }
 
-/// The 32-bit words of two vectors of 512 bits in another order.
+/// The 32-bit words of two vectors of 512 bits in another order; `b`'s are 16 and up.
 #[inline(always)]
 fn permute<S: Simd, T: Element>(
     simd: V4,
     [a, b]: [T::Vector<S>; 2],
-    [first, second]: Order,
-) -> [T::Vector<S>; 2] {
+    order: [i32; 16],
+) -> T::Vector<S> {
     let (a, b): (__m512, __m512) = (cast(a), cast(b));
-    let (first, second): (__m512i, __m512i) = (cast(first), cast(second));
-    [
-        cast(simd.avx512f._mm512_permutex2var_ps(a, first, b)),
-        cast(simd.avx512f._mm512_permutex2var_ps(a, second, b)),
-    ]
+    let order: __m512i = cast(order);
+    cast(simd.avx512f._mm512_permutex2var_ps(a, order, b))
 }
 
 /// The same instructions, if they are those of type `I`.
