@@ -18,8 +18,8 @@ use crate::tuning::{
     MAX_PLAIN_UNSHARED_PRODUCTS, MAX_PLAIN_UNSHARED_WIDTH, MAX_PLAIN_WEIGHT_PRODUCTS,
     MAX_PLAIN_WIDTH, MAX_POSITIONS_PER_SOURCE, MAX_SCATTER_PLANE, MAX_SCATTER_POSITIONS,
     MAX_SCATTERED_VALUES, MAX_SHORT_SUM, MAX_SHORT_SUM_PRODUCTS, MAX_SHORT_SUM_VALUES,
-    MAX_SHORTEST_SUM, MAX_TINY_PLANE, MIN_COLUMN_CHANNELS, MIN_FEW_CHANNELS_PLANE,
-    MIN_FEW_CHANNELS_WIDTH, MIN_FEW_TARGETS_SOURCES, MIN_LARGE_MAP_SOURCES,
+    MAX_SHORTEST_SUM, MAX_SMALL_COPIES, MAX_TINY_PLANE, MIN_COLUMN_CHANNELS,
+    MIN_FEW_CHANNELS_PLANE, MIN_FEW_CHANNELS_WIDTH, MIN_FEW_TARGETS_SOURCES, MIN_LARGE_MAP_SOURCES,
     MIN_NARROW_GRADIENT_PRODUCTS, MIN_NARROW_GRADIENT_TARGETS, MIN_ONE_TAP_SOURCES,
     MIN_ONE_TARGET_SOURCES, MIN_OVERLAPPING_CHANNELS, MIN_PANEL_PRODUCTS, MIN_PHASES_TAPS,
     MIN_PLANNED_PRODUCTS, MIN_SCALAR_PRODUCT_PLANE, MIN_SCALAR_PRODUCT_WIDTH, MIN_SCATTER_CHANNELS,
@@ -44,6 +44,7 @@ pub(crate) fn forward<T: Element>(
     if let Some(bias) = bias {
         problem.check("bias", &[problem.c_out], bias.len());
     }
+    let problem = &without_overlap(problem);
     let threads = Threads::worth(cost(problem));
     let leaves_lanes_idle = leaves_lanes_idle(problem);
     let scatters = leaves_lanes_idle
@@ -90,6 +91,7 @@ pub(crate) fn grad_input<T: Element>(
         &problem.output_shape(),
         grad_output.len(),
     );
+    let problem = &without_overlap(problem);
     let threads = Threads::worth(cost(problem));
     let least = if problem.axes[1].input <= MAX_NARROW_GRADIENT_WIDTH
         && problem.group_c_in() >= MIN_NARROW_GRADIENT_TARGETS
@@ -172,6 +174,23 @@ pub(crate) fn grad_bias<T: Element>(problem: &Problem, grad_output: &[T]) -> Vec
         *grad = pairwise_sum(&map_sums);
     });
     grad
+}
+
+/// An axis with one input value computes the same at any stride. With a stride of the kernel's extent,
+/// every phase has one tap. For the gradient of the input, each tap is then a copy of its own.
+fn without_overlap(problem: &Problem) -> Problem {
+    if problem.taps() > MAX_SMALL_COPIES {
+        return *problem;
+    }
+    let axes = problem.axes.map(|axis| Axis {
+        stride: if axis.input == 1 {
+            axis.stride.max(axis.extent())
+        } else {
+            axis.stride
+        },
+        ..axis
+    });
+    Problem { axes, ..*problem }
 }
 
 /// What a call costs, in multiply-adds.

@@ -136,11 +136,15 @@ pub(crate) fn grad_weight<T: Element>(
     grad_output: &[T],
 ) -> Option<Vec<T>> {
     let plan = Plan::grad_input(problem, Choices::default());
-    let cut = Cut::new::<T>(&plan, Registers::of::<T>(arch));
     let classes = plan.classes();
     let [class] = &classes[..] else {
-        unreachable!("the gradient of the input has one phase");
+        // There is one phase. Without a class, no tap meets a value.
+        return Some(vec![
+            T::default();
+            problem.c_out * problem.group_c_in() * problem.taps()
+        ]);
     };
+    let cut = Cut::new::<T>(&plan, Registers::of::<T>(arch));
     let operands = Operands {
         plan: &plan,
         class,
@@ -153,7 +157,7 @@ pub(crate) fn grad_weight<T: Element>(
 
     // A job takes some rows, pairs of output channel and tap, of a group.
     let padded = cut.padded_channels();
-    let group_rows = problem.group_c_out() * problem.taps();
+    let group_rows = problem.group_c_out() * class.taps.len();
     let jobs = (UNITS_PER_THREAD * threads.count()).div_ceil(problem.groups);
     let job_rows = group_rows
         .div_ceil(jobs)
@@ -173,13 +177,8 @@ pub(crate) fn grad_weight<T: Element>(
         }
     }
     threads.each(jobs.into_iter(), |job| arch.dispatch(job));
-    Some(reorder(
-        arch,
-        threads,
-        problem,
-        &places(class, padded),
-        &sums,
-    ))
+    let places = places(class, problem.taps(), padded);
+    Some(reorder(arch, threads, problem, &places, &sums))
 }
 
 /// A step for each position of a band.
@@ -198,12 +197,11 @@ fn steps(plan: &Plan, cut: Cut) -> Steps {
     Steps::new(steps)
 }
 
-/// Where the sums of each tap of the kernel begin.
-fn places(class: &Class, padded: usize) -> Vec<usize> {
-    let taps = &class.phases[0].taps;
-    let mut places = vec![0; taps.len()];
-    for (place, weight) in taps.iter().enumerate() {
-        places[weight.taps()[0]] = place * padded;
+/// Where the sums of each tap of the kernel begin, of those that meet values.
+fn places(class: &Class, taps: usize, padded: usize) -> Vec<Option<usize>> {
+    let mut places = vec![None; taps];
+    for (place, weight) in class.phases[0].taps.iter().enumerate() {
+        places[weight.taps()[0]] = Some(place * padded);
     }
     places
 }

@@ -27,10 +27,10 @@ use crate::element::Element;
 use crate::output::Fresh;
 use crate::pack::{Packed, pack};
 use crate::plan::{Choices, Plan};
-use crate::problem::{Axis, Problem};
+use crate::problem::Problem;
 use crate::threads::Threads;
 use crate::tile::Registers;
-use crate::tuning::{MAX_SMALL_COPIES, MIN_UNMERGED_CHANNELS};
+use crate::tuning::MIN_UNMERGED_CHANNELS;
 
 use self::unit::Compute;
 
@@ -123,7 +123,7 @@ pub(crate) fn forward<T: Element>(
         merge_phases: problem.group_c_out() < MIN_UNMERGED_CHANNELS,
         ..Choices::default()
     };
-    let plan = |choices| Plan::forward(&without_overlap(problem), choices);
+    let plan = |choices| Plan::forward(problem, choices);
     let plan = dense::<T>(arch, choices, plan);
     compute(arch, threads, &plan, input, weight, bias)
 }
@@ -136,26 +136,9 @@ pub(crate) fn grad_input<T: Element>(
     weight: &[T],
     grad_output: &[T],
 ) -> Vec<T> {
-    let plan = |choices| Plan::grad_input(&without_overlap(problem), choices);
+    let plan = |choices| Plan::grad_input(problem, choices);
     let plan = dense::<T>(arch, Choices::default(), plan);
     compute(arch, threads, &plan, grad_output, weight, None)
-}
-
-/// An axis with one input value computes the same at any stride. With a stride of the kernel's extent,
-/// every phase has one tap. For the gradient of the input, each tap is then a copy of its own.
-fn without_overlap(problem: &Problem) -> Problem {
-    if problem.taps() > MAX_SMALL_COPIES {
-        return *problem;
-    }
-    let axes = problem.axes.map(|axis| Axis {
-        stride: if axis.input == 1 {
-            axis.stride.max(axis.extent())
-        } else {
-            axis.stride
-        },
-        ..axis
-    });
-    Problem { axes, ..*problem }
 }
 
 /// Computes the target `[batch, groups * channels, height, width]`.

@@ -185,3 +185,38 @@ fn channels(problem: &Problem) -> (Channels, Channels) {
     };
     (input, output)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::Axis;
+
+    /// Padded as TensorFlow's `SAME` at stride 1: a value meets the taps that are no further from the middle than the
+    /// map is long.
+    #[test]
+    fn taps_that_meet_no_value_are_left_out() {
+        for (input, used) in [(1, 1), (2, 3), (3, 5), (4, 7), (9, 7)] {
+            let axis = Axis {
+                input,
+                kernel: 7,
+                stride: 1,
+                dilation: 1,
+                crop_begin: 3,
+                output: input,
+            };
+            let problem = Problem {
+                batch: 1,
+                groups: 1,
+                c_in: 1,
+                c_out: 1,
+                axes: [axis; 2],
+            };
+            for make in [Plan::forward, Plan::grad_input] {
+                let [class] = &make(&problem, Choices::default()).classes()[..] else {
+                    panic!("one phase, one class");
+                };
+                assert_eq!(class.taps.len(), used * used, "maps of {input}x{input}");
+            }
+        }
+    }
+}

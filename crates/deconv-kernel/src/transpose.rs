@@ -122,12 +122,12 @@ impl<T: Element> Transpose<'_, T> {
 }
 
 /// The weight's gradient `[o][c][tap]` from its sums: those of one output channel and tap begin at the tap's
-/// place, channel by channel, with whole vectors of channels.
+/// place, channel by channel, with whole vectors of channels. A tap without a place meets no value.
 pub(crate) fn reorder<T: Element>(
     arch: Arch,
     threads: Threads,
     problem: &Problem,
-    places: &[usize],
+    places: &[Option<usize>],
     sums: &[T],
 ) -> Vec<T> {
     let kernels = problem.group_c_in() * problem.taps();
@@ -149,7 +149,7 @@ pub(crate) fn reorder<T: Element>(
 /// Writes the gradient of some output channels.
 struct Reorder<'a, T> {
     /// Where the sums of each tap begin.
-    places: &'a [usize],
+    places: &'a [Option<usize>],
     channels: usize,
     sums: &'a [T],
     grad: &'a mut [T],
@@ -165,7 +165,7 @@ impl<T: Element> WithSimd for Reorder<'_, T> {
         let stride = self.sums.len() / (self.grad.len() / kernels);
         let outputs = self.grad.chunks_exact_mut(kernels);
         for (grad, sums) in outputs.zip(self.sums.chunks_exact(stride)) {
-            if let [place] = places {
+            if let [Some(place)] = places {
                 grad.copy_from_slice(&sums[*place..][..channels]);
                 continue;
             }
@@ -176,7 +176,7 @@ impl<T: Element> WithSimd for Reorder<'_, T> {
                 _ => {
                     for (c, grad) in grad.chunks_exact_mut(places.len()).enumerate() {
                         for (grad, place) in grad.iter_mut().zip(places) {
-                            *grad = sums[place + c];
+                            *grad = place.map_or(T::default(), |place| sums[place + c]);
                         }
                     }
                 }
@@ -191,17 +191,18 @@ impl<T: Element> WithSimd for Reorder<'_, T> {
 fn kernels_of<S: Simd, T: Element, const N: usize>(
     simd: S,
     channels: usize,
-    places: &[usize],
+    places: &[Option<usize>],
     sums: &[T],
     grad: &mut [T],
 ) {
     let taps = places.len();
     for first in (0..channels).step_by(N) {
         for tap in (0..taps).step_by(N).rev() {
-            let rows: [T::Vector<S>; N] = core::array::from_fn(|row| {
-                let place = places[(tap + row).min(taps - 1)];
-                load::<S, T>(simd, sums, place + first)
-            });
+            let rows: [T::Vector<S>; N] =
+                core::array::from_fn(|row| match places[(tap + row).min(taps - 1)] {
+                    Some(place) => load::<S, T>(simd, sums, place + first),
+                    None => T::splat(simd, T::default()),
+                });
             let rows = take_all_turns::<S, T, N>(simd, rows);
             for (channel, vector) in (first..channels).zip(rows) {
                 let at = channel * taps + tap;
@@ -212,7 +213,7 @@ fn kernels_of<S: Simd, T: Element, const N: usize>(
                         .iter_mut()
                         .zip(&places[tap..])
                     {
-                        *grad = sums[place + channel];
+                        *grad = place.map_or(T::default(), |place| sums[place + channel]);
                     }
                 }
             }

@@ -161,14 +161,16 @@ impl AxisPlan {
 
     /// One phase, which reads a plane of the source for each tap below the stride.
     pub(super) fn grad_input(axis: &Axis, choices: Choices) -> Self {
-        let stride = axis.stride as isize;
-        let taps = full_map_places(axis).map(|(tap, at)| {
+        let (stride, input) = (axis.stride as isize, axis.input as isize);
+        let taps = full_map_places(axis).filter_map(|(tap, at)| {
             let place = at as isize - axis.crop_begin as isize;
-            Tap {
+            let (plane, shift) = (place.rem_euclid(stride), place.div_euclid(stride));
+            let meets = -shift < input && shift.max(0) * stride + plane < axis.output as isize;
+            meets.then_some(Tap {
                 tap,
-                plane: place.rem_euclid(stride) as usize,
-                shift: place.div_euclid(stride),
-            }
+                plane: plane as usize,
+                shift,
+            })
         });
         let source = Line {
             length: axis.output,
@@ -252,21 +254,26 @@ fn full_map_places(axis: &Axis) -> impl Iterator<Item = (usize, usize)> + '_ {
     (0..kernel).map(move |place| (kernel - 1 - place, place * axis.dilation))
 }
 
-/// The taps that reach one phase of the output.
+/// The taps that reach one phase of the output. Those that meet no value of the input are left out: of 7 taps on a
+/// map of 1x1 that stays one, all but the middle.
 pub(crate) fn forward_taps(axis: &Axis, phase: usize) -> Vec<Tap> {
     let (place, stride) = ((phase + axis.crop_begin) as isize, axis.stride as isize);
-    let mut taps = Vec::new();
-    for (tap, at) in full_map_places(axis) {
+    let cells = axis
+        .kept()
+        .len()
+        .saturating_sub(phase)
+        .div_ceil(axis.stride) as isize;
+    let taps = full_map_places(axis).filter_map(|(tap, at)| {
         let ahead = place - at as isize;
-        if ahead.rem_euclid(stride) == 0 {
-            taps.push(Tap {
-                tap,
-                plane: 0,
-                shift: ahead.div_euclid(stride),
-            });
-        }
-    }
-    taps
+        let shift = ahead.div_euclid(stride);
+        let meets = shift < axis.input as isize && -shift < cells;
+        (ahead.rem_euclid(stride) == 0 && meets).then_some(Tap {
+            tap,
+            plane: 0,
+            shift,
+        })
+    });
+    taps.collect()
 }
 
 /// Sorts phases into groups with the same planes at the same distances, and, unless they may be
