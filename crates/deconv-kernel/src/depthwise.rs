@@ -43,13 +43,15 @@ struct Depthwise<'a, T> {
     low: [isize; 2],
 }
 
-/// Whether the forward pass can be computed this way, and there are planes for all threads.
-pub(crate) fn suits(problem: &Problem, threads: Threads) -> bool {
+/// Whether the forward pass can be computed this way.
+pub(crate) fn suits(problem: &Problem) -> bool {
     let [height, width] = problem.axes.each_ref().map(pattern);
-    problem.group_c_in() == 1
-        && height.is_some()
-        && height == width
-        && problem.batch * problem.c_out >= UNITS_PER_THREAD * threads.count()
+    problem.group_c_in() == 1 && height.is_some() && height == width
+}
+
+/// Whether there are planes for all threads. [`lines`](crate::lines) adds in the same order, and cuts planes too.
+pub(crate) fn has_planes_for(threads: Threads, problem: &Problem) -> bool {
+    problem.batch * problem.c_out >= UNITS_PER_THREAD * threads.count()
 }
 
 /// The index of the axis' pattern.
@@ -220,10 +222,11 @@ impl<T: Element> Depthwise<'_, T> {
                     }
                     let mut sums = [bias; 2];
                     let (y, rows) = PATTERNS[P][phase];
-                    for a in 0..rows {
+                    // In the order of `lines`, which takes over where planes are fewer than threads.
+                    for a in (0..rows).rev() {
                         for column in 0..2 {
                             let (x, columns) = PATTERNS[P][column];
-                            for b in 0..columns {
+                            for b in (0..columns).rev() {
                                 let weight = weights[phase][a][column][b];
                                 let value = values[y + a][x + b];
                                 sums[column] = T::mul_add(simd, weight, value, sums[column]);

@@ -83,22 +83,23 @@
 //!    output: a row of the kernel (`wide_stride.rs`).
 //! 7. **Panels.** Where the channels are many, two vectors of cells, from any rows and maps, are multiplied as
 //!    two matrices for each class of taps, and written from there (`panels.rs`): kernels no larger than their
-//!    stride, on lines of up to 48 cells; and kernels whose taps are neighbours, with fewer products (k 4 at stride 2:
+//!    stride, and kernels whose taps are neighbours, with fewer products (k 4 at stride 2:
 //!    9 in place of 16): minimal filtering (`plan/pairs.rs`).
-//! 8. **Small maps, short lines, few outputs.** For up to 200 positions in all, for up to 800 of many channels, for
-//!    maps of one column, and where many channels become at most 12, the forward pass computes the products of every
+//! 8. **Small maps, short lines, few outputs.** There, the forward pass computes the products of every
 //!    tap and position first, without a packed weight, and then adds each to its place (`scatter.rs`).
 //!    Elsewhere, of maps smaller than a tile's two vectors, a unit takes several: the lanes are cells of
 //!    all of them, or the steps positions of all of them. An axis of one value takes its kernel's
-//!    extent as its stride, so each phase has one tap, and the pass is a product of two matrices. Weights that
-//!    meet at most 16 vectors of cells are read where they are.
-//! 9. **Short sums.** Where an output value is a sum of at most 200 products, and the call is short or each
-//!    group has one input channel, a few cells are computed from beginning to end in the first-level cache,
+//!    extent as its stride, so each phase has one tap, and the pass is a product of two matrices. Taps that meet no
+//!    value of a small map are left out. Weights that meet at most 16 vectors of cells are read where they are.
+//! 9. **Short sums.** Where an output value is a sum of few products,
+//!    a few cells are computed from beginning to end in the first-level cache,
 //!    with weights that nobody packs (`lines.rs`). Depthwise layers of stride 2 keep weights and values in
 //!    registers (`depthwise.rs`).
 //! 10. **Threads.** The caller works too, and Rayon's threads look for the next call for 50
 //!     microseconds before they sleep. Each takes the same part of the work in every call (`threads.rs`), and
 //!     reuses its buffers (`buffer.rs`), which its processor's caches may still hold.
+//!
+//! Which of these forms a call takes is estimated from its sizes: `cost.rs`.
 //!
 //! No matrix library is used: it would need the taps gathered to a matrix first, which is what the
 //! step list avoids.
@@ -152,7 +153,8 @@
 //! | file | what |
 //! |---|---|
 //! | `problem.rs` | the sizes, the only vocabulary for them |
-//! | `dispatch.rs` | checks a call and decides which computation it takes |
+//! | `dispatch.rs` | checks a call, and calls its form |
+//! | `cost.rs`, `cost/` | what each form costs, and so which one a call takes |
 //! | `plan.rs`, `plan/axis.rs`, `class.rs` | which taps meet which values: phases, planes, shifts |
 //! | `plan/pairs.rs` | minimal filtering: which sums of taps meet which differences of values |
 //! | `pass.rs`, `pass/` | the forward pass and the gradient of the input, which are one computation |
@@ -172,7 +174,7 @@
 //! | `long_sum.rs` | sums over millions of positions |
 //! | `direct.rs`, `meetings.rs` | plain loops, for small calls and for numbers that are not finite |
 //! | `threads.rs`, `buffer.rs`, `recycle.rs` | the threads and the memory that calls share |
-//! | `tuning.rs`, `tuning/` | the constants that measurements choose |
+//! | `tuning.rs` | the constants that measurements choose |
 
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn, missing_docs)]
 #![deny(clippy::undocumented_unsafe_blocks)]
@@ -181,6 +183,7 @@ mod ahead;
 mod buffer;
 mod class;
 mod copies;
+mod cost;
 mod cut;
 mod depthwise;
 mod direct;

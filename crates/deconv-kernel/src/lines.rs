@@ -18,6 +18,7 @@
 
 #![allow(unsafe_code)] // The output's values, all of which `Unit` writes.
 
+mod cut;
 mod read;
 mod sums;
 mod write;
@@ -29,7 +30,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::buffer::Buffer;
-use crate::cut::even_part;
 use crate::element::Element;
 use crate::output::Fresh;
 use crate::plan::{Tap, forward_taps};
@@ -37,14 +37,12 @@ use crate::problem::{Axis, Problem};
 use crate::threads::Threads;
 use crate::tile::{Registers, Step, Steps};
 use crate::tuning::{
-    CACHE_SETS_BYTES, L1_VALUES_BYTES, L2_SHARE_BYTES, MAX_UNCOPIED_CHANNELS, SMALL_PAGE_BYTES,
-    UNITS_PER_THREAD,
+    CACHE_SETS_BYTES, L2_SHARE_BYTES, MAX_UNCOPIED_CHANNELS, SMALL_PAGE_BYTES, UNITS_PER_THREAD,
 };
 
+use self::cut::{Part, parts};
+pub(crate) use self::cut::{as_one_line, block};
 use self::sums::{MAX_VECTORS, Operands};
-
-/// The most output channels whose sums are there at once.
-const MAX_TARGETS: usize = 4;
 
 /// One axis.
 pub(crate) struct Line {
@@ -158,79 +156,6 @@ pub(crate) fn forward<T: Element>(
     )
 }
 
-/// Where every input value is multiplied and stays in its place, a map is one line.
-fn as_one_line(problem: &Problem) -> Problem {
-    let stays = |axis: &Axis| {
-        axis.kernel == 1 && axis.stride == 1 && axis.crop_begin == 0 && axis.input == axis.output
-    };
-    if !problem.axes.iter().all(stays) {
-        return *problem;
-    }
-    let [height, width] = problem.axes;
-    let line = Axis {
-        input: problem.input_plane(),
-        output: problem.input_plane(),
-        ..width
-    };
-    let one = Axis {
-        input: 1,
-        output: 1,
-        ..height
-    };
-    Problem {
-        axes: [one, line],
-        ..*problem
-    }
-}
-
-/// Some output channels of a map and group, or some rows of one.
-struct Part {
-    map_and_group: usize,
-    /// The first of them, in the group.
-    first: usize,
-    channels: usize,
-    /// The rows of cells: all, or of one channel only some.
-    rows: Range<usize>,
-}
-
-impl Part {
-    /// The lines of the output.
-    fn lines(&self, problem: &Problem) -> Range<usize> {
-        let y = &problem.axes[0];
-        self.rows.start * y.stride..y.output.min(self.rows.end * y.stride)
-    }
-
-    /// The values of the output.
-    fn values(&self, problem: &Problem) -> usize {
-        self.channels * self.lines(problem).len() * problem.axes[1].output
-    }
-}
-
-/// Cuts the output, in the order of its values: so that all threads have work.
-fn parts<T: Element>(problem: &Problem, lines: &Lines<T>, threads: Threads) -> Vec<Part> {
-    let maps = problem.batch * problem.groups;
-    let all = problem.group_c_out();
-    let channels = all.div_ceil(threads.count().div_ceil(maps.max(1)));
-    let cells = lines.axes[0].cells;
-    // With fewer planes than threads, planes are cut.
-    let bands = threads.count().div_ceil((maps * all).max(1));
-    let rows = cells.div_ceil(bands).max(1);
-    let mut parts = Vec::with_capacity(maps * all.div_ceil(channels) * bands);
-    for map_and_group in 0..maps {
-        for first in (0..all).step_by(channels) {
-            for row in (0..cells).step_by(rows) {
-                parts.push(Part {
-                    map_and_group,
-                    first,
-                    channels: channels.min(all - first),
-                    rows: row..cells.min(row + rows),
-                });
-            }
-        }
-    }
-    parts
-}
-
 impl<'a, T: Element> Lines<'a, T> {
     fn new(
         problem: &'a Problem,
@@ -242,22 +167,12 @@ impl<'a, T: Element> Lines<'a, T> {
         let axes = problem.axes.each_ref().map(Line::new);
         let [height, width] = &axes;
         let channels = problem.group_c_in();
-        // What a column of a row of cells takes of the cache.
-        let phases = problem.axes[0].stride * problem.axes[1].stride;
-        let targets = even_part(problem.group_c_out(), MAX_TARGETS);
-        let values = targets * phases + channels;
-        let most = L1_VALUES_BYTES / size_of::<T>() / values;
-        let cells = width.cells.max(1);
-        let columns = if cells <= most {
-            cells
-        } else {
-            (most / (2 * lanes)).max(1) * 2 * lanes
-        };
+        let cells = [height.cells, width.cells].map(|cells| cells.max(1));
+        let cut::Block {
+            cells: [rows, columns],
+            targets,
+        } = block::<T>(problem, lanes, cells, [height.reach, width.reach]);
         let line_stride = columns + width.reach;
-        // Rows that share most of what they read, if that and their sums are not too much.
-        let share = L2_SHARE_BYTES / size_of::<T>() / (line_stride * values);
-        let rows = (1 + 2 * height.reach).min(share.saturating_sub(height.reach));
-        let rows = rows.max(most / line_stride).clamp(1, height.cells.max(1));
         let plane = size_of::<T>() * problem.input_plane();
         let is_fast = channels <= MAX_UNCOPIED_CHANNELS
             || !plane.is_multiple_of(CACHE_SETS_BYTES)
@@ -265,7 +180,7 @@ impl<'a, T: Element> Lines<'a, T> {
         // The last maps are copied after all, since vectors reach behind them.
         let in_place = is_fast
             && channels * plane <= L2_SHARE_BYTES
-            && columns == cells
+            && columns == cells[1]
             && problem
                 .axes
                 .iter()
@@ -276,7 +191,7 @@ impl<'a, T: Element> Lines<'a, T> {
         } else {
             (rows + height.reach) * line_stride
         };
-        let mut steps = Vec::with_capacity(phases);
+        let mut steps = Vec::with_capacity(height.phases.len() * width.phases.len());
         for y in &height.phases {
             for x in &width.phases {
                 let tap = |a: &Tap, b: &Tap| Step {

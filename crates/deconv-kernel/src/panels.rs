@@ -25,7 +25,6 @@
 //!   writes the copies, while it is multiplied. And where a kernel is as large as its stride, a tile has all phases
 //!   of a row, which it writes itself (`rows.rs`).
 
-mod choice;
 mod lists;
 mod rows;
 mod source;
@@ -41,14 +40,15 @@ use pulp::{Arch, Simd, WithSimd};
 use crate::buffer::Buffer;
 use crate::element::Element;
 use crate::output::{Fresh, Places};
-use crate::plan::Plan;
+use crate::plan::{Choices, Plan};
+use crate::problem::{Axis, Problem};
 use crate::threads::Threads;
 use crate::tile::{self, Registers, Step, Steps, VECTORS};
 use crate::tuning::{
-    MAX_PANEL_UNIT_BYTES, MAX_TILE_STEPS, PAIR_TILE_STEPS, PANEL_COPY_BLOCKS, UNITS_PER_THREAD,
+    MAX_PANEL_KERNEL, MAX_PANEL_READS, MAX_PANEL_STEP, MAX_PANEL_UNIT_BYTES, MAX_TILE_STEPS,
+    PAIR_TILE_STEPS, PANEL_COPY_BLOCKS, UNITS_PER_THREAD,
 };
 
-pub(crate) use self::choice::{pays, plan};
 use self::lists::Lists;
 use self::rows::{ByRows, has_whole_rows};
 use self::source::{Load, Reads, Run};
@@ -127,6 +127,27 @@ struct Scratch<T: Element> {
     stores: Lists<Store>,
     /// The places of rows that no tap reaches.
     empty_places: Vec<Range<usize>>,
+}
+
+/// Whether kernels and strides are small enough for panels: strides of 1, 2 and 4 on a line, 2 with minimal filtering.
+pub(crate) fn are_possible(problem: &Problem) -> bool {
+    let small = |axis: &Axis| axis.kernel <= MAX_PANEL_KERNEL && axis.stride <= MAX_PANEL_STEP;
+    problem.axes.iter().all(small)
+}
+
+/// The plan of a call, if there is one.
+pub(crate) fn plan(problem: &Problem, plan: fn(&Problem, Choices) -> Plan) -> Option<Plan> {
+    if !are_possible(problem) {
+        return None;
+    }
+    let plan = plan(problem, Choices::for_panels());
+    let [_, width] = &plan.axes;
+    let steps = [width.source.step, width.target.step];
+    let interleaves = |step: &usize| *step <= MAX_PANEL_STEP && step.is_power_of_two();
+    let reads = Reads::new(width, true).values(width);
+    // Without a copy, all that the output keeps are appended zeros.
+    let fits = plan.copies() > 0 && reads <= MAX_PANEL_READS && steps.iter().all(interleaves);
+    fits.then_some(plan)
 }
 
 /// Computes the target `[batch, groups * channels, height, width]` by a plan for panels.

@@ -40,14 +40,14 @@ use crate::tuning::{
 
 /// What the lanes of a vector are.
 #[derive(Clone, Copy, PartialEq)]
-enum Lanes {
+pub(crate) enum Lanes {
     Taps,
     Positions,
 }
 
 impl Lanes {
     /// Those with fewer vectors.
-    fn of<T: Element>(arch: Arch, problem: &Problem) -> Self {
+    pub(crate) fn of<T: Element>(arch: Arch, problem: &Problem) -> Self {
         let lanes = Registers::of::<T>(arch).lanes;
         let (taps, positions) = (
             problem.taps(),
@@ -64,13 +64,13 @@ impl Lanes {
 }
 
 /// Whether `few.rs` multiplies: the taps fit in a vector, and positions are few.
-fn is_few(problem: &Problem, lanes: usize) -> bool {
+pub(crate) fn is_few(problem: &Problem, lanes: usize) -> bool {
     let positions = maps_at_once(problem) * problem.input_plane();
     positions <= MAX_FEW_POSITIONS && problem.taps() <= lanes
 }
 
 /// The maps whose products are computed at once.
-fn maps_at_once(problem: &Problem) -> usize {
+pub(crate) fn maps_at_once(problem: &Problem) -> usize {
     let is_mostly_copied = problem.group_c_in() >= MIN_SCATTERED_FEW_SOURCES
         && problem.group_c_out() * problem.taps() <= MAX_FEW_TARGETS;
     let most = if is_mostly_copied {

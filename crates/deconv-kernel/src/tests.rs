@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Random sizes and a random crop.
-fn random_problem(draw: &mut Draw) -> Problem {
+pub(crate) fn random_problem(draw: &mut Draw) -> Problem {
     let sizes = draw.sizes();
     let axes = sizes.axes.map(|sizes| {
         let axis = Axis {
@@ -145,7 +145,7 @@ impl Case {
             let got = panels::compute(arch, threads, &plan, &grad_output, &weight, None);
             compare("gradient of the input in panels", got, grad_input);
         }
-        if depthwise::suits(problem, Threads::new(1)) {
+        if depthwise::suits(problem) {
             let got = depthwise::forward(arch, threads, problem, &input, &weight, Some(&bias));
             compare("forward pass of one input channel", got, output);
         }

@@ -2,11 +2,7 @@
 //!
 //! Where nothing is said of a measurement, none is on record: the value is a reasonable first
 //! choice. A change is measured with `cargo bench -p deconv-kernel`. What decides which form a call takes is in
-//! `tuning/forms.rs`.
-
-mod forms;
-
-pub(crate) use self::forms::*;
+//! `cost.rs`.
 
 /// Below this many target channels in a group, phases with the same taps at another shift share a
 /// tile: a tile has 12 rows (6 with AVX2), and a few channels leave most of them idle. Not measured.
@@ -254,3 +250,32 @@ pub(crate) const CACHE_SETS_BYTES: usize = 512;
 
 /// Bytes of a page of memory on x86-64 and most other systems.
 pub(crate) const SMALL_PAGE_BYTES: usize = 4096;
+
+/// Fewer products than this are computed in plain loops: to ask for the costs of all forms takes as long.
+pub(crate) const MIN_PLANNED_PRODUCTS: usize = 1 << 11;
+
+/// Inputs of more values are read from the third-level cache or from memory, which the copies of lines wait for. The
+/// costs of forms were fitted with this value.
+pub(crate) const LARGE_INPUT_VALUES: f64 = (1 << 17) as f64;
+
+/// Scattering from many input channels to so many output channels and taps takes few positions at a time; see
+/// [`MIN_SCATTERED_FEW_SOURCES`].
+pub(crate) const MAX_FEW_TARGETS: usize = 12;
+
+/// Of the copies of a panel, which a tile reads for each block of target channels: 1.75 times a
+/// second-level cache of 1 MiB. 512 channels of k 4 take 1.56 MiB and gain 1.1 to 1.2 times; of k 5, with
+/// 2 MiB, they lose half.
+pub(crate) const MAX_PANEL_BYTES: usize = 7 << 18;
+
+/// Of a group's packed weights, which each panel reads. 512 to 256 channels of k 4 take 18.9 MB and gain 1.0 to
+/// 1.2 times; k 5 and k 6, with 33 and 42 MB, lose half.
+pub(crate) const MAX_PANEL_WEIGHTS_BYTES: usize = 20 << 20;
+
+/// Panels interleave 1, 2 or 4 vectors.
+pub(crate) const MAX_PANEL_STEP: usize = 4;
+
+/// Panels are possible for kernels up to this.
+pub(crate) const MAX_PANEL_KERNEL: usize = 9;
+
+/// Each thread copies a map's input: 4 MiB of `f32`. The layers measured had up to 524,288 values.
+pub(crate) const MAX_SCATTERED_VALUES: usize = 1 << 20;

@@ -1,11 +1,12 @@
 //! Panels and depthwise layers: the forms that most upsampling layers take.
 
 use super::{Case, archs, each_product, same};
+use crate::cost::{self, Form};
 use crate::draw::Draw;
 use crate::plan::Plan;
 use crate::threads::Threads;
 use crate::tuning::MIN_NEXT_BYTES;
-use crate::{Arch, Axis, Problem, depthwise, panels};
+use crate::{Arch, Axis, Problem, depthwise, lines, panels};
 
 /// Upsampling, channel by channel and with two outputs of each channel; maps below and above a vector.
 #[test]
@@ -20,12 +21,38 @@ fn depthwise_upsampling_is_exact() {
                 c_out: 6,
                 axes: [same(rows, kernel, 2, 1), same(input, kernel, 2, 1)],
             };
-            assert!(depthwise::suits(&problem, Threads::new(1)), "{problem:?}");
+            assert!(depthwise::suits(&problem), "{problem:?}");
             let case = Case::new(&mut draw, problem);
             for arch in archs() {
                 case.check::<f32>(arch, |value| value as f32);
                 case.check::<f64>(arch, |value| value);
             }
+        }
+    }
+}
+
+/// Where there are fewer planes than threads, lines take over, and no bit changes.
+#[test]
+fn depthwise_upsampling_is_the_same_in_lines_to_the_last_bit() {
+    let mut draw = Draw::new(17);
+    for kernel in [3, 4] {
+        let problem = Problem {
+            batch: 1,
+            groups: 2,
+            c_in: 2,
+            c_out: 2,
+            axes: [same(7, kernel, 2, 1), same(19, kernel, 2, 1)],
+        };
+        let shapes = [problem.input_shape(), problem.weight_shape()];
+        let [input, weight] = shapes.map(|shape| -> Vec<f32> {
+            let fractions = draw.fractions(shape.iter().product());
+            fractions.into_iter().map(|value| value as f32).collect()
+        });
+        let (bias, threads) = (Some(&[0.1_f32, 0.7][..]), Threads::all());
+        for arch in archs() {
+            let forms = [depthwise::forward, lines::forward];
+            let [a, b] = forms.map(|form| form(arch, threads, &problem, &input, &weight, bias));
+            assert!(a == b, "{arch:?}: {problem:?}");
         }
     }
 }
@@ -90,8 +117,7 @@ fn threads_that_pack_their_own_weights_are_exact() {
     let case = Case::new(&mut draw, problem);
     for arch in archs() {
         for make in [Plan::forward, Plan::grad_input] {
-            let plan = panels::plan(&problem, make).expect("a plan");
-            assert!(panels::pays::<f32>(arch, &plan), "{problem:?}");
+            assert!(panels::plan(&problem, make).is_some(), "{problem:?}");
         }
         super::pool(3).install(|| case.check::<f32>(arch, |value| value as f32));
     }
@@ -111,8 +137,7 @@ fn large_outputs_that_are_longer_than_their_map_are_exact() {
         c_out: 24,
         axes: [longer(180, 384), longer(190, 383)],
     };
-    let plan = panels::plan(&problem, Plan::forward).expect("a plan");
-    assert!(panels::pays::<f32>(Arch::new(), &plan));
+    assert!(panels::plan(&problem, Plan::forward).is_some());
     let bytes = (24 * (problem.input_plane() + problem.output_plane())) * size_of::<f32>();
     assert!(bytes >= MIN_NEXT_BYTES);
     let case = Case::new(&mut Draw::new(14), problem);
@@ -141,8 +166,13 @@ fn large_numbers_reach_only_their_own_results_with_minimal_filtering() {
     for arch in archs() {
         for plan in [Plan::forward, Plan::grad_input] {
             let plan = panels::plan(&problem, plan).expect("a plan");
-            assert!(plan.axes[1].paired && panels::pays::<f64>(arch, &plan));
+            assert!(plan.axes[1].paired);
         }
+        let forms = [
+            cost::forward::<f64>(arch, &problem),
+            cost::grad_input::<f64>(arch, &problem),
+        ];
+        assert_eq!(forms, [Form::Panels; 2], "{arch:?}");
     }
     let mut draw = Draw::new(9);
     for large in [None, Some(1e200), Some(f64::INFINITY), Some(f64::NAN)] {
