@@ -12,7 +12,7 @@
 //! on their ratios, and the counts know the width of a vector and the rows of a tile. They were fitted to the measured
 //! times of every form on 2,100 random layers like those of `benches/sweep.rs`, half of them with other kernels and
 //! channels, 220 of large strides, and the 36 of `benches/layers.json`. On 900 others, the time of the form that is
-//! chosen here over that of the fastest, geometric means: forward 1.033, gradient of the input 1.028, of the weight
+//! chosen here over that of the fastest, geometric means: forward 1.033, gradient of the input 1.018, of the weight
 //! 1.012. The forms were chosen by 70 limits of sizes before: 1.066, 1.054 and 1.022.
 
 mod forward;

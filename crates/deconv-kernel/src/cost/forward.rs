@@ -11,13 +11,13 @@ use crate::tuning::{LARGE_INPUT_VALUES, MAX_UNCOPIED_CHANNELS, MIN_UNMERGED_CHAN
 
 pub(super) fn direct(sizes: &Sizes) -> f64 {
     let counts = [
-        (sizes.products, 0.47),
+        (sizes.products, 0.468),
         // Lines multiplied with one weight.
-        (sizes.runs(), 0.49),
-        (sizes.outputs, 0.18),
-        (sizes.output_planes(), 53.0),
+        (sizes.runs(), 0.492),
+        (sizes.outputs, 0.178),
+        (sizes.output_planes(), 52.8),
     ];
-    sizes.total([520.0, 74.0], &counts)
+    sizes.total([536.0, 72.2], &counts)
 }
 
 pub(super) fn pass(sizes: &Sizes) -> f64 {
@@ -42,21 +42,21 @@ pub(super) fn pass(sizes: &Sizes) -> f64 {
     let by_value = f64::from(width.is_written_by_value());
     let counts = [
         // Multiply-adds of vectors, and the steps of tiles.
-        (vectors * weights, 0.0539),
-        ((vectors / 2.0).ceil() * weights / rows, 1.82),
+        (vectors * weights, 0.0515),
+        ((vectors / 2.0).ceil() * weights / rows, 1.83),
         // Weights packed.
-        (weights, 0.393),
-        (values, 0.673),
-        (vectors_copied, 1.28),
+        (weights, 0.399),
+        (values, 0.676),
+        (vectors_copied, 1.38),
         // Vectors of sums.
-        (vectors * sizes.groups * sizes.targets * phases as f64, 1.87),
-        (sizes.output_lines(), 1.84),
+        (vectors * sizes.groups * sizes.targets * phases as f64, 1.91),
+        (sizes.output_lines(), 1.63),
         // The parts of lines that phases are.
-        (sizes.output_planes() * (height.cells * phases) as f64, 6.25),
-        (sizes.outputs * by_value, 0.164),
-        (sizes.groups * phases as f64, 43.5),
+        (sizes.output_planes() * (height.cells * phases) as f64, 6.26),
+        (sizes.outputs * by_value, 0.162),
+        (sizes.groups * phases as f64, 43.7),
     ];
-    sizes.total([3810.0, 4900.0], &counts)
+    sizes.total([3800.0, 4890.0], &counts)
 }
 
 pub(super) fn lines<T>(sizes: &Sizes) -> f64 {
@@ -97,18 +97,18 @@ pub(super) fn lines<T>(sizes: &Sizes) -> f64 {
     let phases = (height.phases * width.phases) as f64;
     let counts = [
         // Steps, each of eight multiply-adds of vectors or the time of eight, and multiply-adds.
-        (blocks * tiles as f64 * products, 0.857),
-        (blocks * sizes.targets * vectors as f64 * products, 0.0498),
-        (blocks * sizes.targets * phases, 2.71),
+        (blocks * tiles as f64 * products, 0.88),
+        (blocks * sizes.targets * vectors as f64 * products, 0.0456),
+        (blocks * sizes.targets * phases, 2.75),
         // Vectors copied, and read from far away.
-        (blocks * sizes.sources * copied as f64, 2.47),
-        (is_large * sizes.inputs / sizes.lanes as f64, 1.77),
+        (blocks * sizes.sources * copied as f64, 2.45),
+        (is_large * sizes.inputs / sizes.lanes as f64, 2.14),
         // Parts of lines that are written, vectors of them, or values.
-        (parts, 1.95),
-        (vectors_written, 1.24),
-        (values_written, 0.383),
+        (parts, 1.98),
+        (vectors_written, 1.21),
+        (values_written, 0.382),
     ];
-    sizes.total([957.0, 2040.0], &counts)
+    sizes.total([955.0, 2070.0], &counts)
 }
 
 pub(super) fn scatter<T: Element>(arch: Arch, sizes: &Sizes) -> f64 {
@@ -128,7 +128,7 @@ pub(super) fn scatter<T: Element>(arch: Arch, sizes: &Sizes) -> f64 {
             };
             let steps = targets.div_ceil(VECTORS) * positions.div_ceil(sizes.rows);
             let runs = problem.input_plane() * problem.axes[0].kernel;
-            (vectors, steps, runs, [0.353, 0.952], 0.0)
+            (vectors, steps, runs, [0.359, 0.918], 0.0)
         }
         Lanes::Positions => {
             let at_once = sizes.rows.div_ceil(taps);
@@ -136,43 +136,43 @@ pub(super) fn scatter<T: Element>(arch: Arch, sizes: &Sizes) -> f64 {
             let rows = (at_once * taps).div_ceil(sizes.rows);
             let steps = targets.div_ceil(at_once) * rows * positions.div_ceil(VECTORS * lanes);
             let runs = problem.axes[0].input * taps;
-            (vectors as f64, steps, runs, [0.392, 1.55], sizes.inputs)
+            (vectors as f64, steps, runs, [0.391, 1.55], sizes.inputs)
         }
     };
     let [product, run] = each;
     let counts = [
-        (channels * vectors, 0.127),
-        (channels * steps as f64, 0.0198),
+        (channels * vectors, 0.126),
+        (channels * steps as f64, 0.0161),
         (sizes.products / sizes.sources, product),
         (sizes.output_planes() * runs as f64, run),
         (sizes.outputs, 0.0923),
-        (sizes.output_planes(), 7.6),
-        (packed, 0.0717),
+        (sizes.output_planes(), 7.5),
+        (packed, 0.0795),
         // Weights read.
-        (sizes.weights * blocks as f64, 0.0404),
+        (sizes.weights * blocks as f64, 0.0375),
     ];
-    sizes.total([720.0, 1640.0], &counts)
+    sizes.total([738.0, 1580.0], &counts)
 }
 
 pub(super) fn wide_stride(sizes: &Sizes) -> f64 {
     let lanes = sizes.lanes as f64;
     let counts = [
-        (sizes.products / lanes, 0.135),
+        (sizes.products / lanes, 0.134),
         // Weights turned, values copied.
-        (sizes.weights, 0.31),
-        (sizes.inputs, 0.94),
-        (sizes.output_lines(), 38.9),
-        (sizes.outputs / lanes, 3.97),
+        (sizes.weights, 0.312),
+        (sizes.inputs, 0.942),
+        (sizes.output_lines(), 39.4),
+        (sizes.outputs / lanes, 3.95),
     ];
-    sizes.total([457.0, 669.0], &counts)
+    sizes.total([464.0, 656.0], &counts)
 }
 
 pub(super) fn depthwise(sizes: &Sizes) -> f64 {
     let vectors = sizes.height.cells * sizes.width.cells.div_ceil(sizes.lanes);
     let counts = [
-        (sizes.output_planes() * vectors as f64, 4.69),
-        (sizes.output_planes(), 18.9),
-        (sizes.outputs / sizes.lanes as f64, 0.419),
+        (sizes.output_planes() * vectors as f64, 4.71),
+        (sizes.output_planes(), 19.0),
+        (sizes.outputs / sizes.lanes as f64, 0.396),
     ];
-    sizes.total([676.0, 1240.0], &counts)
+    sizes.total([681.0, 1260.0], &counts)
 }

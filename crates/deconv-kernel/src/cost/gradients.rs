@@ -6,12 +6,12 @@ use crate::tuning::MAX_TILE_STEPS;
 
 pub(super) fn direct_input(sizes: &Sizes) -> f64 {
     let counts = [
-        (sizes.products, 0.5),
+        (sizes.products, 0.51),
         // Lines multiplied with one weight.
-        (sizes.runs(), 0.11),
-        (sizes.output_planes() * sizes.sources, 17.0),
+        (sizes.runs(), 0.136),
+        (sizes.output_planes() * sizes.sources, 19.0),
     ];
-    sizes.total([1.0, 4480.0], &counts)
+    sizes.total([0.431, 4390.0], &counts)
 }
 
 pub(super) fn direct_weight(sizes: &Sizes) -> f64 {
@@ -40,30 +40,30 @@ pub(super) fn pass(sizes: &Sizes) -> f64 {
     let line = (width.input + width.reach).div_ceil(sizes.lanes) as f64;
     let counts = [
         // Multiply-adds of vectors, and the steps of tiles.
-        (vectors * weights, 0.11),
-        ((vectors / 2.0).ceil() * weights / rows, 0.928),
+        (vectors * weights, 0.106),
+        ((vectors / 2.0).ceil() * weights / rows, 0.884),
         // Weights packed, and the places of the taps.
-        (weights, 0.077),
-        (sizes.groups * sizes.targets * sizes.taps(), 6.66),
-        (values, 0.7),
-        (lines, 5.48),
-        (lines * line, 2.04),
-        (sizes.input_lines(), 10.3),
+        (weights, 0.0895),
+        (sizes.groups * sizes.targets * sizes.taps(), 6.76),
+        (values, 0.654),
+        (lines, 5.19),
+        (lines * line, 2.43),
+        (sizes.input_lines(), 10.8),
     ];
-    sizes.total([2940.0, 3600.0], &counts)
+    sizes.total([2950.0, 3250.0], &counts)
 }
 
 /// The gradient of the input.
 pub(super) fn wide_stride(sizes: &Sizes) -> f64 {
     let lanes = sizes.lanes as f64;
     let counts = [
-        (sizes.products / lanes, 0.182),
+        (sizes.products / lanes, 0.179),
         // Weights turned.
-        (sizes.weights, 0.286),
-        (sizes.output_lines(), 3.13),
-        (sizes.outputs / lanes, 2.05),
+        (sizes.weights, 0.292),
+        (sizes.output_lines(), 3.43),
+        (sizes.outputs / lanes, 2.04),
     ];
-    sizes.total([946.0, 2910.0], &counts)
+    sizes.total([928.0, 2970.0], &counts)
 }
 
 /// The gradient of the weight.

@@ -3,12 +3,13 @@
 use super::sizes::{AxisSizes, Sizes};
 use crate::panels;
 use crate::tile::VECTORS;
-use crate::tuning::{MAX_PANEL_BYTES, MAX_PANEL_WEIGHTS_BYTES};
+use crate::tuning::{MAX_PANEL_BYTES, MAX_PANEL_STEP, MAX_PANEL_WEIGHTS_BYTES};
 
 /// What panels multiply, copy and add up.
 struct Counts {
-    /// Steps of tiles.
+    /// Steps of tiles, and panels, which each group has for itself.
     steps: f64,
+    panels: f64,
     /// Vectors of copies, and their parts, each on one line of the source.
     copies: f64,
     copied_parts: f64,
@@ -32,12 +33,20 @@ impl Counts {
     ) -> Option<Self> {
         let (height, width) = (&sizes.height, &sizes.width);
         let [copies, phases] = [copies, phases].map(|axes| axes[0] * axes[1]);
-        let [rows, columns] = [height.panel_cells(cells[0]), width.panel_cells(cells[1])];
+        let [rows, columns] = [
+            cells[0].div_ceil(height.panel_step()),
+            cells[1].div_ceil(width.panel_step()),
+        ];
         let products = height.panel_products() * width.panel_products();
         let panel = VECTORS * sizes.lanes;
+        // Phases of a line, or planes, that vectors interleave.
+        let step = sizes.problem.axes[1].stride * width.panel_step();
         // Without pairs, overlapping taps would have a copy for each shift.
         let is_shifted = |axis: &AxisSizes| axis.reach > 0 && axis.in_pairs.is_none();
-        if !panels::are_possible(sizes.problem)
+        if products == 0
+            || !panels::are_possible(sizes.problem)
+            || step > MAX_PANEL_STEP
+            || !step.is_power_of_two()
             || is_shifted(height)
             || is_shifted(width)
             || copies * sources * panel * size_of::<T>() > MAX_PANEL_BYTES
@@ -53,6 +62,7 @@ impl Counts {
         let sums = phases * height.panel_sums() * width.panel_sums();
         Some(Self {
             steps: panels * all_targets * (sources * products) as f64 / sizes.tile_rows(targets),
+            panels: sizes.groups * panels,
             copies: 2.0 * panels * all_sources * copies as f64,
             copied_parts: parts * all_sources * copies as f64,
             sums: 2.0 * panels * all_targets * sums as f64,
@@ -73,15 +83,16 @@ pub(super) fn forward<T>(sizes: &Sizes) -> f64 {
         return f64::INFINITY;
     };
     let counts = [
-        (counts.steps, 2.19),
-        (counts.copies, 1.83),
-        (counts.copied_parts, 0.152),
-        (counts.sums, 2.23),
-        (counts.parts, 0.259),
-        (counts.weights, 0.598),
-        (sizes.output_lines(), 1.99),
+        (counts.steps, 2.16),
+        (counts.panels, 166.0),
+        (counts.copies, 1.74),
+        (counts.copied_parts, 0.092),
+        (counts.sums, 2.09),
+        (counts.parts, 0.157),
+        (counts.weights, 0.732),
+        (sizes.output_lines(), 1.92),
     ];
-    sizes.total([4930.0, 5250.0], &counts)
+    sizes.total([4460.0, 4470.0], &counts)
 }
 
 pub(super) fn grad_input<T>(sizes: &Sizes) -> f64 {
@@ -93,14 +104,41 @@ pub(super) fn grad_input<T>(sizes: &Sizes) -> f64 {
         return f64::INFINITY;
     };
     let counts = [
-        (counts.steps, 2.09),
-        (counts.copies, 3.66),
-        (counts.copied_parts, 1.23),
-        (counts.sums, 3.17),
-        (counts.weights, 0.42),
-        (sizes.input_lines(), 1.42),
+        (counts.steps, 2.6),
+        (counts.panels, 162.0),
+        (counts.copies, 2.69),
+        (counts.copied_parts, 1.34),
+        (counts.sums, 2.55),
+        (counts.weights, 0.413),
+        (sizes.input_lines(), 0.944),
         // Vectors that are read.
-        (sizes.outputs / sizes.lanes as f64, 1.36),
+        (sizes.outputs / sizes.lanes as f64, 0.34),
     ];
-    sizes.total([4220.0, 6600.0], &counts)
+    sizes.total([4100.0, 5630.0], &counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use pulp::Arch;
+
+    use super::*;
+    use crate::draw::Draw;
+    use crate::plan::Plan;
+    use crate::tests::random_problem;
+
+    #[test]
+    fn what_has_a_cost_has_a_plan() {
+        let mut draw = Draw::new(22);
+        for _ in 0..5000 {
+            let problem = random_problem(&mut draw);
+            let sizes = Sizes::new::<f32>(Arch::new(), &problem);
+            for (cost, make) in [
+                (forward::<f32>(&sizes), Plan::forward as fn(&_, _) -> _),
+                (grad_input::<f32>(&sizes), Plan::grad_input),
+            ] {
+                let plan = panels::plan(&problem, make);
+                assert!(cost.is_infinite() || plan.is_some(), "{problem:?}");
+            }
+        }
+    }
 }

@@ -86,9 +86,9 @@ impl AxisSizes {
         (0..apart).map(of_phase).sum()
     }
 
-    /// Cells of panels on an axis of so many.
-    pub(super) fn panel_cells(&self, cells: usize) -> usize {
-        cells.div_ceil(if self.in_pairs.is_some() { 2 } else { 1 })
+    /// Cells that panels multiply as one.
+    pub(super) fn panel_step(&self) -> usize {
+        if self.in_pairs.is_some() { 2 } else { 1 }
     }
 
     /// Whether the phases of a line are interleaved value by value.
