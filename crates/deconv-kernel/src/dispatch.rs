@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::cost::{self, Form};
+use crate::cost::{self, Form, Of};
 use crate::element::Element;
 use crate::long_sum::pairwise_sum;
 use crate::plan::{Choices, Plan};
@@ -37,7 +37,7 @@ pub(crate) fn forward<T: Element>(
     let form = if problem.products() <= MIN_PLANNED_PRODUCTS {
         Form::Direct
     } else {
-        cost::forward::<T>(arch, problem)
+        cost::form::<T>(Of::Output, arch, problem)
     };
     let scatters = problem.group_c_in() * problem.input_plane() <= MAX_SCATTERED_VALUES;
     match (form, panels_plan(form, problem, Plan::forward)) {
@@ -83,7 +83,7 @@ pub(crate) fn grad_input<T: Element>(
     let form = if problem.products() <= MIN_PLANNED_PRODUCTS {
         Form::Direct
     } else {
-        cost::grad_input::<T>(arch, problem)
+        cost::form::<T>(Of::GradInput, arch, problem)
     };
     match (form, panels_plan(form, problem, Plan::grad_input)) {
         (_, Some(plan)) if is_fit_for(arch, threads, &plan, grad_output, weight) => {
@@ -117,7 +117,7 @@ pub(crate) fn grad_weight<T: Element>(
     let form = if problem.products() <= MIN_PLANNED_PRODUCTS {
         Form::Direct
     } else {
-        cost::grad_weight::<T>(arch, problem)
+        cost::form::<T>(Of::GradWeight, arch, problem)
     };
     match form {
         // Both operands are padded with zeros; by tiles, only the output's gradient.

@@ -62,8 +62,8 @@
 //!
 //! 1. **Copies with zeros around them.** A band of rows of the source is copied, plane by plane, to
 //!    lines that end in zeros. There, every tap is a constant offset and no border needs a branch
-//!    (`copies.rs`). `0 * inf` would be NaN, so if a weight is infinite or NaN the plain loops are
-//!    used: one pass over the weight finds out. Where the copy would be the map itself, the first tile that reads the
+//!    (`copies.rs`). `0 * inf` would be NaN, so if a weight is infinite or NaN, calls scatter or take plain
+//!    loops: one pass over the weight finds out. Where the copy would be the map itself, the first tile that reads the
 //!    map writes it, beside its products.
 //! 2. **A tile of registers.** 12 rows (target channels and phases) by 2 vectors (cells) of sums stay
 //!    in registers, 6 rows where there are 16 registers. A step, one source channel and tap, loads
@@ -145,7 +145,7 @@
 //! # Limits
 //!
 //! A size that is counted in values must fit in `usize`. Non-finite weights (for the weight's
-//! gradient: inputs) cost 18 to 37 times the time. Maps are cut into bands of rows and never into
+//! gradient: inputs) cost up to 37 times the time. Maps are cut into bands of rows and never into
 //! columns, so a single line of a million values is copied whole.
 //!
 //! # The files

@@ -1,7 +1,7 @@
 //! Panels and depthwise layers: the forms that most upsampling layers take.
 
 use super::{Case, archs, each_product, same};
-use crate::cost::{self, Form};
+use crate::cost::{self, Form, Of};
 use crate::draw::Draw;
 use crate::plan::Plan;
 use crate::threads::Threads;
@@ -169,8 +169,8 @@ fn large_numbers_reach_only_their_own_results_with_minimal_filtering() {
             assert!(plan.axes[1].paired);
         }
         let forms = [
-            cost::forward::<f64>(arch, &problem),
-            cost::grad_input::<f64>(arch, &problem),
+            cost::form::<f64>(Of::Output, arch, &problem),
+            cost::form::<f64>(Of::GradInput, arch, &problem),
         ];
         assert_eq!(forms, [Form::Panels; 2], "{arch:?}");
     }
