@@ -90,7 +90,7 @@ pub(super) fn lines<T>(sizes: &Sizes) -> f64 {
     let [values_written, vectors_written] = if width.is_written_by_value() {
         [sizes.outputs, 0.0]
     } else {
-        let values = (columns * problem.axes[1].stride).min(width.output);
+        let values = (columns * width.phases).min(width.output);
         [0.0, parts * values.div_ceil(sizes.lanes) as f64]
     };
     let is_large = f64::from(sizes.inputs > LARGE_INPUT_VALUES);

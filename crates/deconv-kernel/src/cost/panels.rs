@@ -40,7 +40,8 @@ impl Counts {
         let products = height.panel_products() * width.panel_products();
         let panel = VECTORS * sizes.lanes;
         // Phases of a line, or planes, that vectors interleave.
-        let step = sizes.problem.axes[1].stride * width.panel_step();
+        let stride = sizes.problem.axes[1].stride;
+        let step = stride.saturating_mul(width.panel_step());
         // Without pairs, overlapping taps would have a copy for each shift.
         let is_shifted = |axis: &AxisSizes| axis.reach > 0 && axis.in_pairs.is_none();
         if products == 0

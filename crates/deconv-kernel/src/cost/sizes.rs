@@ -53,8 +53,7 @@ impl AxisSizes {
         let meets = |place: &usize| {
             let place = place * axis.dilation;
             let first = axis.crop_begin.saturating_sub(place).div_ceil(axis.stride);
-            let at = first * axis.stride + place;
-            first < axis.input && at < axis.crop_begin + axis.output
+            first < axis.input && first * axis.stride + place < axis.crop_begin + axis.output
         };
         let first = (0..axis.kernel).find(meets);
         let last = (0..axis.kernel).rfind(meets);
@@ -127,7 +126,7 @@ impl<'a> Sizes<'a> {
         }
     }
 
-    /// Nanoseconds: those of a call, those of a second thread, and what is shared.
+    /// Nanoseconds: those of a call, those of a second thread, and what is shared. The fit had two threads.
     pub(super) fn total(&self, [call, join]: [f64; 2], shared: &[(f64, f64)]) -> f64 {
         let shared: f64 = shared.iter().map(|(count, each)| count * each).sum();
         if self.is_shared {

@@ -26,9 +26,9 @@ pub(crate) fn block<T>(
     reach: [usize; 2],
 ) -> Block {
     // What a column of a row of cells takes of the cache.
-    let phases = problem.axes[0].stride * problem.axes[1].stride;
+    let phases = problem.axes.map(|axis| axis.stride.min(axis.output));
     let targets = even_part(problem.group_c_out(), MAX_TARGETS);
-    let values = targets * phases + problem.group_c_in();
+    let values = targets * phases[0] * phases[1] + problem.group_c_in();
     let most = L1_VALUES_BYTES / size_of::<T>() / values;
     let columns = if cells[1] <= most {
         cells[1]

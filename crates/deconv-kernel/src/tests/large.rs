@@ -8,9 +8,9 @@ use crate::plan::{Choices, Plan};
 use crate::threads::Threads;
 use crate::tile::Registers;
 use crate::tuning::{L2_SHARE_BYTES, MAX_L2_SHARES};
-use crate::{Arch, Element, Problem};
+use crate::{Arch, Axis, Element, Problem, forward};
 
-fn problem(groups: usize, c_in: usize, c_out: usize, axes: [crate::Axis; 2]) -> Problem {
+fn problem(groups: usize, c_in: usize, c_out: usize, axes: [Axis; 2]) -> Problem {
     Problem {
         batch: 1,
         groups,
@@ -50,6 +50,32 @@ fn large_kernels_are_exact() {
             case.check::<f32>(arch, |value| value as f32);
         }
         case.check::<f64>(Arch::new(), |value| value);
+    }
+}
+
+/// Strides whose product does not fit in `usize`, of which the output keeps a few places. What calls cost is estimated
+/// for all forms, also for those that they do not take.
+#[test]
+fn huge_strides_are_exact() {
+    let stride = 1 << 40;
+    let axis = Axis {
+        input: 2,
+        kernel: 3,
+        stride,
+        dilation: 1,
+        crop_begin: stride - 2,
+        output: 5,
+    };
+    let problem = problem(1, 24, 16, [axis; 2]);
+    let case = Case::new(&mut Draw::new(18), problem);
+    let numbers = |values: &[f64]| values.iter().map(|value| *value as f32).collect::<Vec<_>>();
+    let [x, w, g, bias] = [&case.input, &case.weight, &case.grad_output, &case.bias];
+    let [x, w, g, bias] = [x, w, g, bias].map(|values| numbers(values));
+    let [output, grad_input, grad_weight] = case.expected.each_ref().map(|values| numbers(values));
+    for arch in archs() {
+        assert!(forward(arch, &problem, &x, &w, Some(&bias)) == output);
+        assert!(crate::grad_input(arch, &problem, &w, &g) == grad_input);
+        assert!(crate::grad_weight(arch, &problem, &x, &g) == grad_weight);
     }
 }
 
