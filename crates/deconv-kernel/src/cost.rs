@@ -28,8 +28,8 @@ use self::sizes::Sizes;
 use crate::element::Element;
 use crate::problem::Problem;
 use crate::tile::Registers;
-use crate::tuning::{MAX_SCATTERED_VALUES, SHARED_VALUE_COST};
-use crate::{depthwise, wide_stride};
+use crate::tuning::{MIN_PLANNED_PRODUCTS, SHARED_VALUE_COST};
+use crate::{depthwise, scatter, wide_stride};
 
 /// A way to compute a call.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,6 +82,9 @@ thread_local! {
 /// The form of a call. Layers are called again and again, and to estimate takes up to 0.45 microseconds, a third of a
 /// small call (8 to 8 channels, 4x4, k 2: 1.55 in place of 1.11), so the last answers are kept.
 pub(crate) fn form<T: Element>(of: Of, arch: Arch, problem: &Problem) -> Form {
+    if problem.products() <= MIN_PLANNED_PRODUCTS {
+        return Form::Direct;
+    }
     let lanes = Registers::of::<T>(arch).lanes;
     let vector = [lanes, lanes * size_of::<T>()];
     let [height, width] = &problem.axes;
@@ -120,7 +123,7 @@ fn forward<T: Element>(arch: Arch, problem: &Problem) -> Form {
     let sizes = &Sizes::new::<T>(arch, problem);
     let mut best = Best::new(Form::Direct, forward::direct(sizes));
     best.or(Form::Lines, forward::lines::<T>(sizes));
-    if problem.group_c_in() * problem.input_plane() <= MAX_SCATTERED_VALUES {
+    if scatter::suits(problem) {
         best.or(Form::Scatter, forward::scatter::<T>(arch, sizes));
     }
     if depthwise::suits(problem) {
@@ -202,6 +205,9 @@ mod tests {
         let mut draw = Draw::new(23);
         for _ in 0..2000 {
             let problem = random_problem(&mut draw);
+            if problem.products() <= MIN_PLANNED_PRODUCTS {
+                continue;
+            }
             for arch in archs() {
                 for _ in 0..2 {
                     let kept = form::<f32>(Of::Output, arch, &problem);

@@ -10,10 +10,7 @@ use crate::long_sum::pairwise_sum;
 use crate::plan::{Choices, Plan};
 use crate::problem::{Axis, Problem};
 use crate::threads::Threads;
-use crate::tuning::{
-    FINITE_CHECK_VALUES, MAX_SCATTERED_VALUES, MAX_SMALL_COPIES, MIN_PLANNED_PRODUCTS,
-    MIN_SHARED_CHECK_VALUES,
-};
+use crate::tuning::{FINITE_CHECK_VALUES, MAX_SMALL_COPIES, MIN_SHARED_CHECK_VALUES};
 use crate::{
     depthwise, direct, grad_weight as by_tiles, lines, panels, pass, scalar_products, scatter,
     wide_stride,
@@ -34,12 +31,7 @@ pub(crate) fn forward<T: Element>(
     }
     let problem = &without_overlap(problem);
     let threads = Threads::worth(cost::muladds(problem));
-    let form = if problem.products() <= MIN_PLANNED_PRODUCTS {
-        Form::Direct
-    } else {
-        cost::form::<T>(Of::Output, arch, problem)
-    };
-    let scatters = problem.group_c_in() * problem.input_plane() <= MAX_SCATTERED_VALUES;
+    let form = cost::form::<T>(Of::Output, arch, problem);
     match (form, panels_plan(form, problem, Plan::forward)) {
         (Form::Direct, _) => direct::forward(threads, problem, input, weight, bias),
         (_, Some(plan)) if is_fit_for(arch, threads, &plan, input, weight) => {
@@ -56,7 +48,7 @@ pub(crate) fn forward<T: Element>(
             _ => pass::forward(arch, threads, problem, input, weight, bias),
         },
         // These two multiply by no zero, so they take numbers that are not finite.
-        _ if scatters => {
+        _ if scatter::suits(problem) => {
             // Of few positions, the time is that of reading the weights.
             let threads = Threads::worth(cost::muladds(problem).max(4 * weight.len()));
             scatter::forward(arch, threads, problem, input, weight, bias)
@@ -80,11 +72,7 @@ pub(crate) fn grad_input<T: Element>(
     );
     let problem = &without_overlap(problem);
     let threads = Threads::worth(cost::muladds(problem));
-    let form = if problem.products() <= MIN_PLANNED_PRODUCTS {
-        Form::Direct
-    } else {
-        cost::form::<T>(Of::GradInput, arch, problem)
-    };
+    let form = cost::form::<T>(Of::GradInput, arch, problem);
     match (form, panels_plan(form, problem, Plan::grad_input)) {
         (_, Some(plan)) if is_fit_for(arch, threads, &plan, grad_output, weight) => {
             panels::compute(arch, threads, &plan, grad_output, weight, None)
@@ -114,11 +102,7 @@ pub(crate) fn grad_weight<T: Element>(
     );
     let threads = Threads::worth(cost::muladds(problem));
     let by_plain_loops = || direct::grad_weight(threads, problem, input, grad_output);
-    let form = if problem.products() <= MIN_PLANNED_PRODUCTS {
-        Form::Direct
-    } else {
-        cost::form::<T>(Of::GradWeight, arch, problem)
-    };
+    let form = cost::form::<T>(Of::GradWeight, arch, problem);
     match form {
         // Both operands are padded with zeros; by tiles, only the output's gradient.
         Form::ScalarProducts if all_below(arch, threads, &[input, grad_output], T::INFINITY) => {

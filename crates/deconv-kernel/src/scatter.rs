@@ -35,7 +35,7 @@ use crate::threads::Threads;
 use crate::tile::{Registers, Step, Steps, VECTORS};
 use crate::tuning::{
     MAX_FEW_POSITIONS, MAX_FEW_TARGETS, MAX_SCATTERED_FEW_POSITIONS, MAX_SCATTERED_POSITIONS,
-    MIN_FETCHED_WEIGHTS_BYTES, MIN_SCATTERED_FEW_SOURCES, UNITS_PER_THREAD,
+    MAX_SCATTERED_VALUES, MIN_FETCHED_WEIGHTS_BYTES, MIN_SCATTERED_FEW_SOURCES, UNITS_PER_THREAD,
 };
 
 /// What the lanes of a vector are.
@@ -67,6 +67,11 @@ impl Lanes {
 pub(crate) fn is_few(problem: &Problem, lanes: usize) -> bool {
     let positions = maps_at_once(problem) * problem.input_plane();
     positions <= MAX_FEW_POSITIONS && problem.taps() <= lanes
+}
+
+/// Whether a thread may copy a map's input.
+pub(crate) fn suits(problem: &Problem) -> bool {
+    problem.group_c_in() * problem.input_plane() <= MAX_SCATTERED_VALUES
 }
 
 /// The maps whose products are computed at once.
