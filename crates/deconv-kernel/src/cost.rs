@@ -177,7 +177,7 @@ impl Best {
         }
     }
 
-    /// Whether forms that plan and pack could be faster: the least that they take is more than to find that out.
+    /// Whether forms that plan and pack could be faster: none takes less than this.
     fn leaves_time_to_pack(&self) -> bool {
         self.nanoseconds > 2900.0
     }
